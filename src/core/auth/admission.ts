@@ -1,0 +1,121 @@
+/**
+ * Who may connect: the abuse limits of RFC-0001 for inbound connections.
+ *
+ * Handshakes in progress, connections at once, failures and attempts by address.
+ * A block concerns new connections only; those that live go on.
+ */
+import type { Limits } from "../limits.ts";
+import { RateLimit } from "./rate_limit.ts";
+
+export type RefusalReason =
+  | "blocked"
+  | "too many attempts"
+  | "too many handshakes"
+  | "too many connections";
+
+interface AddressRecord {
+  failures: number;
+  lastFailureMs: number;
+  blocks: number;
+  blockedUntilMs: number;
+  sessions: number;
+}
+
+const HOUR_MS = 3_600_000;
+
+export class Admission {
+  readonly #limits: Limits;
+  readonly #attempts: RateLimit;
+  readonly #addresses = new Map<string, AddressRecord>();
+  #pending = 0;
+  #sessions = 0;
+
+  constructor(limits: Limits) {
+    this.#limits = limits;
+    this.#attempts = new RateLimit(limits.maxAttemptsPerHour, HOUR_MS, limits.maxTrackedAddresses);
+  }
+
+  get pendingHandshakes(): number {
+    return this.#pending;
+  }
+
+  /** A connection from `remote`: undefined admits it to the handshake; `authenticated` or `failed` must follow. */
+  arrive(remote: string, nowMs: number): RefusalReason | undefined {
+    const host = addressKey(remote);
+    const record = this.#addresses.get(host);
+    if (record && record.blockedUntilMs > nowMs) return "blocked";
+    const factor = record && record.sessions > 0 ? this.#limits.authenticatedAttemptsFactor : 1;
+    if (!this.#attempts.take(host, nowMs, factor)) return "too many attempts";
+    if (this.#pending >= this.#limits.maxPendingHandshakes) return "too many handshakes";
+    if (this.#pending + this.#sessions >= this.#limits.maxConnections) return "too many connections";
+    this.#pending++;
+    return undefined;
+  }
+
+  /** The handshake of an admitted connection succeeded; `left` must follow. */
+  authenticated(remote: string): void {
+    const host = addressKey(remote);
+    this.#attempts.giveBack(host); // v0.1 peers dial again every 10 s: that is no abuse
+    this.#pending--;
+    this.#sessions++;
+    const record = this.#record(host);
+    record.sessions++;
+    record.failures = 0;
+  }
+
+  /** It failed. With `blame` it counts against the address; true when that blocks it now. */
+  failed(remote: string, blame: boolean, nowMs: number): boolean {
+    this.#pending--;
+    if (!blame) return false;
+    const record = this.#record(addressKey(remote));
+    if (nowMs - record.lastFailureMs > this.#limits.failureWindowMs) record.failures = 0;
+    record.lastFailureMs = nowMs;
+    record.failures++;
+    if (record.failures < this.#limits.maxFailedHandshakes) return false;
+    record.failures = 0;
+    record.blockedUntilMs =
+      nowMs + Math.min(this.#limits.maxBlockMs, this.#limits.blockMs * 2 ** Math.min(record.blocks, 30));
+    record.blocks++;
+    return true;
+  }
+
+  /** An authenticated connection has ended. */
+  left(remote: string): void {
+    this.#sessions--;
+    const record = this.#addresses.get(addressKey(remote));
+    if (record) record.sessions--;
+  }
+
+  #record(host: string): AddressRecord {
+    let record = this.#addresses.get(host);
+    if (!record) {
+      if (this.#addresses.size >= this.#limits.maxTrackedAddresses) this.#forgetOne();
+      record = { failures: 0, lastFailureMs: 0, blocks: 0, blockedUntilMs: 0, sessions: 0 };
+      this.#addresses.set(host, record);
+    }
+    return record;
+  }
+
+  /** The oldest without a session goes; sessions are bounded by maxConnections. */
+  #forgetOne(): void {
+    for (const [host, record] of this.#addresses) {
+      if (record.sessions > 0) continue;
+      this.#addresses.delete(host);
+      return;
+    }
+  }
+}
+
+/** One customer's IPv6 network counts as one address: its first 64 bits. */
+export function addressKey(host: string): string {
+  if (!host.includes(":")) return host;
+  if (host.toLowerCase().startsWith("::ffff:") && host.includes(".")) return host.slice(7);
+  const [head = "", tail] = host.split("::");
+  const groups = head.split(":").filter((group) => group !== "");
+  if (tail !== undefined) {
+    const rest = tail.split(":").filter((group) => group !== "");
+    while (groups.length + rest.length < 8) groups.push("0");
+    groups.push(...rest);
+  }
+  return `${groups.slice(0, 4).join(":")}::/64`;
+}

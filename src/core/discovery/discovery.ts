@@ -1,0 +1,181 @@
+/**
+ * Beacons in, peers out, sans-IO (RFC-0001, Discovery).
+ *
+ * Every refused beacon is silent on the wire and counted by reason, so that
+ * "nobody found" can say why. Only authentic beacons of our community enter a table.
+ */
+import { RateLimit } from "../auth/rate_limit.ts";
+import { ReplayWindow } from "../auth/replay_window.ts";
+import type { Limits, Timing } from "../limits.ts";
+import type { Address, Crypto } from "../runtime.ts";
+import { communityHash, decodeBeacon, encodeBeacon, isAuthenticBeacon } from "../wire/beacon.ts";
+import { equalBytes } from "../wire/bytes.ts";
+import { readU32 } from "../wire/header.ts";
+import { formatNodeId } from "../wire/node_id.ts";
+
+/** Why a beacon was refused. */
+export type BeaconRefusal =
+  | "length"
+  | "community"
+  | "signature"
+  | "clock"
+  | "replay"
+  | "nodeRate"
+  | "addressRate"
+  | "port";
+
+export interface DiscoveryConfig {
+  readonly nodeId: Uint8Array;
+  readonly community: string;
+  readonly key: Uint8Array;
+  readonly tcpPort: number;
+  readonly limits: Limits & Timing;
+  readonly crypto: Crypto;
+}
+
+export type DiscoveryEvent =
+  | { readonly kind: "found"; readonly nodeId: string; readonly address: Address }
+  | { readonly kind: "stale"; readonly nodeId: string };
+
+/** How many beacons were refused, and the last facts about it. */
+export interface RefusedBeacons {
+  readonly count: number;
+  readonly lastAddress: string;
+  /** Signed clock difference of the last one in seconds, for "clock". */
+  readonly skewS?: number;
+}
+
+interface Known {
+  lastSeenMs: number;
+  readonly addresses: Set<string>;
+}
+
+export class Discovery {
+  readonly #config: DiscoveryConfig;
+  readonly #ownId: string;
+  readonly #community: Uint8Array;
+  readonly #known = new Map<string, Known>();
+  readonly #refused = new Map<BeaconRefusal, RefusedBeacons>();
+  readonly #replays: ReplayWindow;
+  readonly #nodeRate: RateLimit;
+  readonly #addressRate: RateLimit;
+  #events: DiscoveryEvent[] = [];
+  #nextBeaconMs: number;
+  #ownBeacons = 0;
+
+  constructor(config: DiscoveryConfig, nowMs: number) {
+    const { limits } = config;
+    this.#config = config;
+    this.#ownId = formatNodeId(config.nodeId);
+    this.#community = communityHash(config.community, config.crypto);
+    this.#replays = new ReplayWindow(limits.beaconReplayWindowMs, limits.maxReplayEntries);
+    this.#nodeRate = new RateLimit(limits.maxBeaconsPerSecondPerNode, 1000, limits.maxDiscoveredPeers);
+    this.#addressRate = new RateLimit(limits.maxBeaconsPerSecondPerAddress, 1000, limits.maxTrackedAddresses);
+    this.#nextBeaconMs = nowMs;
+  }
+
+  /** Refused beacons by reason. */
+  get refused(): ReadonlyMap<BeaconRefusal, RefusedBeacons> {
+    return this.#refused;
+  }
+  /** Our own beacons that came back: proof that broadcast works here. */
+  get ownBeaconsSeen(): number {
+    return this.#ownBeacons;
+  }
+
+  /** A datagram from `from`; `unixS` is our clock. */
+  handleDatagram(packet: Uint8Array, from: Address, nowMs: number, unixS: number): void {
+    const { limits, key, crypto } = this.#config;
+    const refuse = (reason: BeaconRefusal, skewS?: number) => this.#refuse(reason, from, skewS);
+    if (!this.#addressRate.take(from.host, nowMs)) return refuse("addressRate");
+    const beacon = decodeBeacon(packet);
+    if (!beacon) return refuse("length");
+    if (!equalBytes(beacon.communityHash, this.#community)) return refuse("community");
+    if (!isAuthenticBeacon(packet, key, crypto)) return refuse("signature");
+    const nodeId = formatNodeId(beacon.nodeId);
+    if (nodeId === this.#ownId) {
+      this.#ownBeacons++;
+      return;
+    }
+    const skewS = beacon.unixS - unixS;
+    if (Math.abs(skewS) > limits.maxClockSkewS) return refuse("clock", skewS);
+    const agoMs = this.#replays.enter(nodeId, beacon.challenge, nowMs);
+    if (agoMs !== undefined && agoMs >= limits.beaconDuplicateMs) return refuse("replay");
+    if (agoMs === undefined && !this.#nodeRate.take(nodeId, nowMs)) return refuse("nodeRate");
+    if (beacon.tcpPort === 0) return refuse("port");
+    this.#see(nodeId, { host: from.host, port: beacon.tcpPort }, nowMs);
+  }
+
+  /** Time has come to `pollDeadline`. */
+  handleTimeout(nowMs: number): void {
+    for (const [nodeId, known] of this.#known) {
+      if (nowMs - known.lastSeenMs < this.#config.limits.peerStaleMs) continue;
+      this.#known.delete(nodeId);
+      this.#events.push({ kind: "stale", nodeId });
+    }
+  }
+
+  /** The beacon that is due, or undefined. */
+  pollBeacon(nowMs: number, unixS: number): Uint8Array | undefined {
+    if (nowMs < this.#nextBeaconMs) return undefined;
+    const { nodeId, tcpPort, key, crypto, limits } = this.#config;
+    this.#nextBeaconMs = nowMs + limits.beaconIntervalMs;
+    const challenge = readU32(crypto.randomBytes(4), 0);
+    return encodeBeacon(
+      { communityHash: this.#community, nodeId, tcpPort, unixS, challenge },
+      key,
+      crypto,
+    );
+  }
+
+  pollEvent(): DiscoveryEvent | undefined {
+    return this.#events.shift();
+  }
+
+  pollDeadline(): number {
+    let earliest = this.#nextBeaconMs;
+    for (const known of this.#known.values()) {
+      earliest = Math.min(earliest, known.lastSeenMs + this.#config.limits.peerStaleMs);
+    }
+    return earliest;
+  }
+
+  #see(nodeId: string, address: Address, nowMs: number): void {
+    const { limits } = this.#config;
+    let known = this.#known.get(nodeId);
+    if (!known) {
+      if (this.#known.size >= limits.maxDiscoveredPeers) return;
+      known = { lastSeenMs: nowMs, addresses: new Set() };
+      this.#known.set(nodeId, known);
+    }
+    known.lastSeenMs = nowMs;
+    const text = `${address.host}:${address.port}`;
+    if (!known.addresses.has(text)) {
+      if (known.addresses.size >= limits.maxAddressesPerPeer) return;
+      known.addresses.add(text);
+    }
+    this.#events.push({ kind: "found", nodeId, address });
+  }
+
+  #refuse(reason: BeaconRefusal, from: Address, skewS: number | undefined): void {
+    const count = (this.#refused.get(reason)?.count ?? 0) + 1;
+    const record = { count, lastAddress: from.host };
+    this.#refused.set(reason, skewS === undefined ? record : { ...record, skewS });
+  }
+}
+
+/** "3 signed with another key, 1 with a clock 94 s off", or undefined when none was refused. */
+export function describeRefused(refused: ReadonlyMap<BeaconRefusal, RefusedBeacons>): string | undefined {
+  const phrases: Record<BeaconRefusal, (record: RefusedBeacons) => string> = {
+    length: () => "of another length",
+    community: () => "of another community",
+    signature: () => "with another key",
+    clock: (record) => `with a clock ${Math.abs(record.skewS ?? 0)} s off`,
+    replay: () => "repeated",
+    nodeRate: () => "too often from one node",
+    addressRate: () => "too often from one address",
+    port: () => "with port 0",
+  };
+  const parts = [...refused].map(([reason, record]) => `${record.count} ${phrases[reason](record)}`);
+  return parts.length === 0 ? undefined : parts.join(", ");
+}

@@ -1,0 +1,172 @@
+/**
+ * Pumps one session over one connection: the async shell around `Session`.
+ *
+ * Bytes go in through the connection's Sink, batches go out one at a time, one timer
+ * holds the next deadline. It knows no protocol. Whoever owns it hears events in order, synchronously.
+ */
+import { ConnectionError } from "./errors.ts";
+import type { Clock, Conn, Sink, Timer } from "./runtime.ts";
+import type { Session, SessionEvent } from "./session/session.ts";
+import type { BufferPool } from "./tensor/buffer_pool.ts";
+
+export class Driver implements Sink {
+  readonly session: Session;
+  readonly conn: Conn;
+  readonly #clock: Clock;
+  readonly #pool: BufferPool;
+  readonly #onEvent: (event: SessionEvent) => void;
+  readonly #parts: Uint8Array[] = [];
+  #timer: Timer | undefined;
+  #timerAtMs = 0;
+  #paused = false;
+  #forgetWait: (() => void) | undefined;
+  #ended = false;
+  #settled = false;
+  #pumping = false;
+  #again = false;
+
+  constructor(
+    session: Session,
+    conn: Conn,
+    clock: Clock,
+    pool: BufferPool,
+    onEvent: (event: SessionEvent) => void,
+  ) {
+    this.session = session;
+    this.conn = conn;
+    this.#clock = clock;
+    this.#pool = pool;
+    this.#onEvent = onEvent;
+  }
+
+  nowMs(): number {
+    return this.#clock.nowMs();
+  }
+
+  start(): void {
+    this.conn.start(this);
+    this.pump();
+  }
+
+  // --- Sink
+
+  next(): Uint8Array {
+    return this.session.readTarget();
+  }
+  commit(byteCount: number): void {
+    this.session.handleCommit(byteCount, this.#clock.nowMs());
+    this.pump();
+  }
+  push(part: Uint8Array): void {
+    this.session.handlePart(part, this.#clock.nowMs());
+    this.pump();
+  }
+  end(): void {
+    this.#ended = true;
+    this.session.handleFin(this.#clock.nowMs());
+    this.pump();
+  }
+  fail(cause: unknown): void {
+    this.#ended = true;
+    this.session.handleLost(cause, this.#clock.nowMs());
+    this.pump();
+  }
+
+  /** A reader made room. */
+  room(): void {
+    if (!this.session.stalled) return;
+    this.session.handleRoom(this.#clock.nowMs());
+    this.pump();
+  }
+
+  /** Carries out what the session wants now. Called after every input and command. */
+  pump(): void {
+    this.#again = true;
+    if (this.#pumping) return; // a listener gave a command: the loop below goes round once more
+    this.#pumping = true;
+    try {
+      while (this.#again) {
+        this.#again = false;
+        this.#events();
+        this.#transmit();
+      }
+      this.#backpressure();
+      this.#deadline();
+    } finally {
+      this.#pumping = false;
+    }
+  }
+
+  #events(): void {
+    for (let event = this.session.pollEvent(); event; event = this.session.pollEvent()) {
+      if (event.kind === "finish") {
+        this.conn.closeWrite().catch(() => {}); // a failure reaches the session through the sink
+      } else if (event.kind === "closed") {
+        this.#settle(event.error);
+      }
+      this.#onEvent(event);
+    }
+  }
+
+  #transmit(): void {
+    if (!this.session.pollTransmit(this.#parts, this.#clock.nowMs())) return;
+    this.conn.write(this.#parts).then(this.#written, this.#writeFailed);
+  }
+
+  readonly #written = (): void => {
+    this.session.handleWritten(this.#clock.nowMs());
+    this.pump();
+  };
+
+  readonly #writeFailed = (cause: unknown): void => {
+    if (!this.session.closed) {
+      this.session.abort(
+        new ConnectionError("ASOC_CONNECTION_LOST", "The connection was lost while sending", { cause }),
+        this.#clock.nowMs(),
+      );
+    }
+    this.pump();
+  };
+
+  #backpressure(): void {
+    const stalled = this.session.stalled && !this.session.closed;
+    if (stalled) {
+      if (!this.#paused) this.conn.pause();
+      this.#paused = true;
+      this.#forgetWait ??= this.#pool.whenFreed(() => {
+        this.#forgetWait = undefined;
+        this.room();
+      });
+    } else if (this.#paused) {
+      this.#paused = false;
+      this.#forgetWait?.();
+      this.#forgetWait = undefined;
+      if (!this.#ended) this.conn.resume();
+    }
+  }
+
+  #deadline(): void {
+    const at = this.session.pollDeadline();
+    if (at === undefined) {
+      this.#timer?.cancel();
+      this.#timer = undefined;
+    } else if (!this.#timer || at < this.#timerAtMs) {
+      // A deadline that moved away costs nothing: the timer fires early and is set again.
+      this.#timer?.cancel();
+      this.#timerAtMs = at;
+      this.#timer = this.#clock.after(Math.max(0, at - this.#clock.nowMs()), () => {
+        this.#timer = undefined;
+        this.session.handleTimeout(this.#clock.nowMs());
+        this.pump();
+      });
+    }
+  }
+
+  #settle(error: Error | undefined): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    this.#forgetWait?.();
+    this.#forgetWait = undefined;
+    if (error && !this.#ended) this.conn.abort(error);
+  }
+}

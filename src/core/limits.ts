@@ -1,0 +1,143 @@
+/**
+ * Every number that a remote side can push, in one place, and every delay of RFC-0001.
+ *
+ * All of them can be set through `join({ limits: { … } })`. Units stand in the names.
+ */
+
+export const KiB = 1024;
+export const MiB = 1024 * KiB;
+export const GiB = 1024 * MiB;
+
+/** Caps: what a peer, or a stranger, can make this node hold or do. */
+export interface Limits {
+  /** Largest payload of an arriving frame; checked on the header (RFC-0001, Frames). */
+  readonly maxPayloadBytes: number;
+  /** Largest tensor that is assembled in memory; chunk by chunk there is no cap. */
+  readonly maxTensorBytes: number;
+  /** Tensor memory of the whole node: arriving, waiting and not yet released. */
+  readonly memoryBudgetBytes: number;
+  /** Released tensor memory that is kept for the next tensor. */
+  readonly idleMemoryBytes: number;
+  /** What a stream that is read chunk by chunk may hold before its connection pauses. */
+  readonly maxChunkAheadBytes: number;
+  /** Streams that one connection may have open, and failed ones that it may have unfinished. */
+  readonly maxInboundStreams: number;
+  /** Streams that have started here and that no reader of `incoming` has taken. */
+  readonly maxQueuedStreams: number;
+  /** Events that wait for one slow reader of `events()`; the oldest go first. */
+  readonly maxQueuedEvents: number;
+  /** Handshakes in progress at once, inbound. */
+  readonly maxPendingHandshakes: number;
+  /** Inbound connections at once. */
+  readonly maxConnections: number;
+  /** Failed handshakes from one address before new connections from it are blocked. */
+  readonly maxFailedHandshakes: number;
+  /** Failures older than this no longer count. */
+  readonly failureWindowMs: number;
+  /** First block of an address; doubles with each further one. */
+  readonly blockMs: number;
+  readonly maxBlockMs: number;
+  /** Connections an hour from an address that never authenticated. */
+  readonly maxAttemptsPerHour: number;
+  /** The same from an address that holds an authenticated session (NAT), as a factor. */
+  readonly authenticatedAttemptsFactor: number;
+  /** Addresses, uuids and challenges that the abuse tables remember. */
+  readonly maxTrackedAddresses: number;
+  readonly maxReplayEntries: number;
+  /** How long a (uuid, challenge) pair of a HELLO is remembered, if the window is not full before. */
+  readonly helloReplayWindowMs: number;
+  /** Peers that discovery remembers. */
+  readonly maxDiscoveredPeers: number;
+  /** Addresses that are tried for one discovered peer. */
+  readonly maxAddressesPerPeer: number;
+  /** New beacons a second from one uuid. */
+  readonly maxBeaconsPerSecondPerNode: number;
+  /** Beacons a second from one address. */
+  readonly maxBeaconsPerSecondPerAddress: number;
+  /** Clock difference that a beacon may have. */
+  readonly maxClockSkewS: number;
+  /** How long a challenge of a beacon is remembered: as long as a clock ahead may keep its beacon valid. */
+  readonly beaconReplayWindowMs: number;
+  /** A repeat of a beacon within this time is a copy by another interface, no attack. */
+  readonly beaconDuplicateMs: number;
+}
+
+/** Delays of RFC-0001. */
+export interface Timing {
+  readonly handshakeTimeoutMs: number;
+  readonly dialTimeoutMs: number;
+  /** A CONTROL frame goes out on a connection that must stay. */
+  readonly keepaliveMs: number;
+  /** A send without progress for so long ends the connection. */
+  readonly sendStallMs: number;
+  /** Silence on an open stream for so long ends the connection. */
+  readonly silenceMs: number;
+  /** After our FIN: how long the peer's FIN is awaited. */
+  readonly lingerMs: number;
+  readonly beaconIntervalMs: number;
+  readonly peerStaleMs: number;
+  readonly reconnectMinMs: number;
+  readonly reconnectMaxMs: number;
+  readonly reconnectCapMs: number;
+  /** Failures in a row after which a discovered peer is dropped. */
+  readonly discoveredDialAttempts: number;
+  /** How long a dropped peer's beacons are passed over. */
+  readonly droppedPeerMs: number;
+}
+
+export const DEFAULT_LIMITS: Limits & Timing = {
+  maxPayloadBytes: 16 * MiB,
+  maxTensorBytes: 4 * GiB,
+  memoryBudgetBytes: 4 * GiB,
+  idleMemoryBytes: 128 * MiB,
+  maxChunkAheadBytes: 16 * MiB,
+  maxInboundStreams: 4096,
+  maxQueuedStreams: 16_384,
+  maxQueuedEvents: 4096,
+  maxPendingHandshakes: 64,
+  maxConnections: 100,
+  maxFailedHandshakes: 5,
+  failureWindowMs: 600_000,
+  blockMs: 30_000,
+  maxBlockMs: 3_600_000,
+  maxAttemptsPerHour: 100,
+  authenticatedAttemptsFactor: 10,
+  maxTrackedAddresses: 4096,
+  maxReplayEntries: 65_536,
+  helloReplayWindowMs: 3_600_000,
+  maxDiscoveredPeers: 4096,
+  maxAddressesPerPeer: 8,
+  maxBeaconsPerSecondPerNode: 1,
+  maxBeaconsPerSecondPerAddress: 10,
+  maxClockSkewS: 60,
+  beaconReplayWindowMs: 120_000,
+  beaconDuplicateMs: 1000,
+
+  handshakeTimeoutMs: 10_000,
+  dialTimeoutMs: 10_000,
+  keepaliveMs: 12_000,
+  sendStallMs: 10_000,
+  silenceMs: 30_000,
+  lingerMs: 10_000,
+  beaconIntervalMs: 3000,
+  peerStaleMs: 15_000,
+  reconnectMinMs: 1000,
+  reconnectMaxMs: 5000,
+  reconnectCapMs: 60_000,
+  discoveredDialAttempts: 3,
+  droppedPeerMs: 60_000,
+};
+
+/** Sizes that only this side chooses. */
+export const CHUNK_BYTES = MiB;
+/** The most that one read puts in place: a payload's rest up to here. */
+export const READ_BYTES = MiB;
+/** Where small frames land many at a time. */
+export const STAGING_BYTES = 128 * KiB;
+/** Frames up to this payload share one write, and one read. */
+export const SMALL_PAYLOAD_BYTES = 16 * KiB;
+/** Bytes of one write; it adapts to the link between these. */
+export const MIN_WRITE_BYTES = 64 * KiB;
+export const MAX_WRITE_BYTES = 2 * MiB;
+/** The smallest tensor buffer. */
+export const MIN_BUFFER_BYTES = 4 * KiB;

@@ -1,0 +1,155 @@
+/** Sending: takes a tensor from its source to one or several sessions. */
+import type { Driver } from "./driver.ts";
+import { AsocError, ClosedError } from "./errors.ts";
+import type { OutboundStream } from "./session/outbound.ts";
+import type { Peer } from "./swarm/swarm.ts";
+
+/**
+ * What can be sent: memory, or parts as they come. Memory may not change until the promise
+ * settles; a part of an iterable not until the next one is asked for.
+ */
+export type TensorSource = ArrayBufferView | ArrayBuffer | AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+
+export interface SendOptions {
+  /** Gives it up: the receiver gets an error, never a short tensor. */
+  readonly signal?: AbortSignal;
+  /** Called with the payload bytes that are in the kernel, as they go. */
+  readonly onProgress?: (sentBytes: number, peer: Peer) => void;
+  /** Payload of one frame; default 1 MiB. */
+  readonly chunkBytes?: number;
+}
+
+/** What became of one send. */
+export interface SendReport {
+  readonly peer: Peer;
+  readonly streamId: number;
+  readonly bytes: number;
+  /** How far it is known to have come: "kernel" with v1, which has no acknowledgement. */
+  readonly delivery: "kernel";
+}
+
+/** One destination: its stream, and who waits for it. */
+export class Outgoing {
+  readonly driver: Driver;
+  readonly stream: OutboundStream;
+  readonly peer: Peer;
+  #wake: (() => void) | undefined;
+  #onProgress: ((sentBytes: number, peer: Peer) => void) | undefined;
+
+  readonly #checksOrder: () => boolean;
+
+  constructor(driver: Driver, peer: Peer, options: SendOptions, checksOrder: () => boolean) {
+    this.#checksOrder = checksOrder;
+    this.driver = driver;
+    this.peer = peer;
+    this.stream = driver.session.openStream(options.chunkBytes);
+    this.#onProgress = options.onProgress;
+  }
+
+  /** The driver has news of it. */
+  notify(): void {
+    this.#onProgress?.(this.stream.sentBytes, this.peer);
+    if (!this.stream.writable && !this.stream.done) return;
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+  }
+
+  /** Hands the bytes over, and `end` with them; resolves when the memory may be used again. */
+  async write(bytes: Uint8Array | undefined, end: boolean): Promise<void> {
+    if (this.stream.error) throw this.stream.error;
+    if (bytes && bytes.length > 0) this.driver.session.write(this.stream, bytes);
+    if (end) this.driver.session.endStream(this.stream);
+    else if (this.stream.writable) return;
+    const news = new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    this.driver.pump();
+    await news;
+    if (this.stream.error) throw this.stream.error;
+  }
+
+  /**
+   * Gives it up so that the receiver cannot take it for whole. v1 has no frame for that: a peer known to check the
+   * order of frames gets one out of order; with any other the connection is ended, once something has been sent.
+   */
+  abandon(): void {
+    const { stream, driver } = this;
+    if (stream.done) return;
+    if (stream.started && !this.#checksOrder()) {
+      const error = new ClosedError("ASOC_CANCELLED", `Stream ${stream.id} was given up; v1 can only end the connection for that`);
+      driver.session.abort(error, driver.nowMs());
+    } else driver.session.abandonStream(stream);
+    this.driver.pump();
+  }
+
+  report(): SendReport {
+    return { peer: this.peer, streamId: this.stream.id, bytes: this.stream.sentBytes, delivery: "kernel" };
+  }
+}
+
+/**
+ * Sends `source` to every destination in step: the slowest sets the pace of an iterable.
+ * Returns, for each, undefined or why it failed; the others go on without it.
+ */
+export async function sendTo(
+  destinations: readonly Outgoing[],
+  source: TensorSource,
+  signal: AbortSignal | undefined,
+): Promise<(unknown | undefined)[]> {
+  const errors: (unknown | undefined)[] = destinations.map(() => undefined);
+  const abort = () => {
+    for (const destination of destinations) destination.abandon();
+  };
+  signal?.addEventListener("abort", abort, { once: true });
+  const writeAll = (bytes: Uint8Array | undefined, end: boolean) =>
+    Promise.all(
+      destinations.map(async (destination, index) => {
+        if (errors[index] !== undefined) return;
+        try {
+          await destination.write(bytes, end);
+        } catch (error) {
+          errors[index] = error;
+        }
+      }),
+    );
+  try {
+    if (signal?.aborted) abort();
+    const whole = memoryOf(source);
+    if (whole) await writeAll(whole, true);
+    else {
+      for await (const part of source as AsyncIterable<Uint8Array>) {
+        if (signal?.aborted || errors.every((error) => error !== undefined)) break;
+        await writeAll(part, false);
+      }
+      if (!signal?.aborted) await writeAll(undefined, true);
+    }
+  } catch (error) {
+    // The source failed: what was sent of it must not pass for the whole.
+    abort();
+    return errors.map((known) => known ?? error);
+  } finally {
+    signal?.removeEventListener("abort", abort);
+  }
+  if (signal?.aborted) {
+    return errors.map((error, index) => {
+      const outgoing = destinations[index] as Outgoing; // same length by construction
+      return error !== undefined || outgoing.stream.abandoned ? signal.reason : undefined;
+    });
+  }
+  return errors;
+}
+
+function memoryOf(source: TensorSource): Uint8Array | undefined {
+  if (source instanceof Uint8Array) return source;
+  if (ArrayBuffer.isView(source)) return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
+  if (source instanceof ArrayBuffer) return new Uint8Array(source);
+  if (Symbol.asyncIterator in source || Symbol.iterator in source) return undefined;
+  throw new TypeError("source: expected a Uint8Array, another view, an ArrayBuffer or an iterable of Uint8Array");
+}
+
+/** The error for sending to nobody. */
+export function unknownPeer(id: string, known: readonly Peer[]): AsocError {
+  const list = known.length === 0 ? "no peer is connected" : `connected: ${known.map((peer) => peer.id).join(", ")}`;
+  return new ClosedError("ASOC_UNKNOWN_PEER", `Cannot send to ${id}: ${list}`, { details: { id } });
+}

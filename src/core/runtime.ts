@@ -1,0 +1,135 @@
+/**
+ * The adapter interface: all that the core asks of a runtime. Types only.
+ *
+ * `src/runtime/{node,bun,deno}` implement it over real sockets and `test/sim`
+ * over a simulated network; one contract suite (`test/contract`) holds for all.
+ */
+
+/** An IP address or host name and a port. */
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/**
+ * Where a connection's bytes go. The core implements it; every call is synchronous.
+ *
+ * Ownership: memory that `next()` returned belongs to the connection until the
+ * following `commit`, `end` or `fail`. It is never recycled or moved before.
+ */
+export interface Sink {
+  /** Memory for the next bytes: the exact rest of a header, or of a payload. Never empty. */
+  next(): Uint8Array;
+  /** `byteCount` bytes (at least 1) now lie at the start of what `next()` returned. */
+  commit(byteCount: number): void;
+  /** The copying way in: `part` is valid during the call only. Not between next() and commit(). */
+  push(part: Uint8Array): void;
+  /** The remote side will send no more. Called at most once, and never after `fail`. */
+  end(): void;
+  /** The connection is gone. Called at most once; nothing follows it. */
+  fail(cause: unknown): void;
+}
+
+/** A raw byte pipe to one remote address. */
+export interface Conn {
+  readonly remote: Address;
+  readonly local: Address;
+  /** True when bytes land at `Sink.next()` without a copy. */
+  readonly directRead: boolean;
+  /** Begins to read into `sink`. Called once, at once when the connection is handed over. */
+  start(sink: Sink): void;
+  /** Stops reading; one buffer that was handed out already may still fill. */
+  pause(): void;
+  resume(): void;
+  /**
+   * Writes the parts in order, never joined. One write at a time. Resolves when
+   * the memory may be used again (all bytes are in the kernel), rejects when the connection is gone.
+   */
+  write(parts: readonly Uint8Array[]): Promise<void>;
+  /** Sends FIN after all that was written; reading goes on. */
+  closeWrite(): Promise<void>;
+  /** Ends it at once. `Sink.fail` follows unless the sink was ended and the write side closed. */
+  abort(cause?: Error): void;
+}
+
+/** A bound TCP port. */
+export interface Listener {
+  readonly address: Address;
+  /** Takes no more connections; those that live go on. */
+  close(): Promise<void>;
+}
+
+/** A bound UDP port. */
+export interface DatagramSocket {
+  readonly address: Address;
+  send(packet: Uint8Array, to: Address): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface DialOptions {
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+  /** Source address, where the runtime can choose it (`sourceAddress` capability). */
+  readonly localHost?: string;
+}
+
+export interface DatagramOptions {
+  /** Several sockets of this machine share the port. */
+  readonly shared: boolean;
+  readonly receive: (packet: Uint8Array, from: Address) => void;
+}
+
+/** What a transport cannot do on its runtime; the contract suite reads it. */
+export interface Capabilities {
+  readonly directRead: boolean;
+  readonly sourceAddress: boolean;
+}
+
+/** TCP and UDP of one runtime. TCP_NODELAY is always on. */
+export interface Transport {
+  readonly capabilities: Capabilities;
+  /** Fails with ASOC_CONNECTION_REFUSED, ASOC_DIAL_TIMEOUT or ASOC_UNREACHABLE. */
+  dial(to: Address, options: DialOptions): Promise<Conn>;
+  /** Fails with ASOC_PORT_IN_USE. Port 0 takes a free one. */
+  listen(at: Address, accept: (conn: Conn) => void): Promise<Listener>;
+  bindDatagram(at: Address, options: DatagramOptions): Promise<DatagramSocket>;
+}
+
+/** A running timer. */
+export interface Timer {
+  cancel(): void;
+}
+
+/** Time, as the core knows it. */
+export interface Clock {
+  /** Monotonic milliseconds. */
+  nowMs(): number;
+  /** Wall clock, whole seconds since 1970. */
+  unixS(): number;
+  /** Calls `run` once after `delayMs`. */
+  after(delayMs: number, run: () => void): Timer;
+}
+
+/** Synchronous primitives. Results are fresh memory of the caller's. */
+export interface Crypto {
+  randomBytes(byteCount: number): Uint8Array;
+  sha256(data: Uint8Array): Uint8Array;
+  hmacSha256(key: Uint8Array, data: Uint8Array): Uint8Array;
+}
+
+/** One network interface with an IPv4 address. */
+export interface NetworkInterface {
+  readonly address: string;
+  readonly broadcast: string;
+}
+
+/** Everything together: what `createNode` needs. */
+export interface Runtime {
+  readonly name: string;
+  readonly version: string;
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly crypto: Crypto;
+  /** IPv4 interfaces that are up, loopback included. */
+  interfaces(): readonly NetworkInterface[];
+}

@@ -1,0 +1,193 @@
+/**
+ * The receiving half of a session: which stream a frame belongs to, and whether it is in order.
+ *
+ *   idle ── DATA 0 ──▶ open ── DATA n (in order) ──▶ open ── END n ──▶ idle
+ *     │                  └── any other seq, or no room ──▶ failed ── END ──▶ idle
+ *     └── any other seq ──▶ failed
+ *
+ * A failed stream's frames are skipped until its END; the connection lives (RFC-0001, Streams).
+ */
+import { AsocError, LimitError, ProtocolError } from "../errors.ts";
+import type { Limits } from "../limits.ts";
+import { FrameType, type Header } from "../wire/header.ts";
+import { type InboundContext, InboundStream } from "./inbound_stream.ts";
+import { ABANDON_SEQ } from "./outbound.ts";
+
+/** What the session hears of its streams. */
+export interface InboundEvents {
+  started(stream: InboundStream): void;
+  /** Bytes came that a reader waits for, or it ended. */
+  changed(stream: InboundStream): void;
+  failed(streamId: number, error: AsocError): void;
+}
+
+const SCRATCH = new Uint8Array(256 * 1024);
+
+export class Inbound {
+  readonly #context: InboundContext;
+  readonly #limits: Limits;
+  readonly #events: InboundEvents;
+  readonly #open = new Map<number, InboundStream>();
+  readonly #failed = new Set<number>();
+  /** The stream whose payload is being read; undefined: it is skipped. */
+  #current: InboundStream | undefined;
+  #bytes = 0;
+
+  constructor(context: InboundContext, limits: Limits, events: InboundEvents) {
+    this.#context = context;
+    this.#limits = limits;
+    this.#events = events;
+  }
+
+  get openStreams(): number {
+    return this.#open.size;
+  }
+  get payloadBytes(): number {
+    return this.#bytes;
+  }
+
+  /** The following payload belongs to no stream. */
+  skip(): void {
+    this.#current = undefined;
+  }
+
+  /** A DATA or END header. Throws what ends the connection. */
+  onHeader(header: Header): void {
+    const { streamId: id, seq } = header;
+    this.#current = undefined;
+    if (id === 0) {
+      throw new ProtocolError("ASOC_STREAM_ZERO", "Cannot read frame: DATA or END on stream 0", {
+        details: { expected: "stream 1 or higher", got: 0 },
+      });
+    }
+    const isEnd = header.type === FrameType.END;
+    if (isEnd && header.payloadBytes > 0) {
+      throw new ProtocolError(
+        "ASOC_UNEXPECTED_FRAME",
+        `Cannot read END of stream ${id}: ${header.payloadBytes} bytes of payload, expected 0`,
+        { details: { streamId: id, expected: 0, got: header.payloadBytes } },
+      );
+    }
+    if (this.#failed.has(id)) {
+      if (isEnd) this.#failed.delete(id);
+      return;
+    }
+    let stream = this.#open.get(id);
+    const expected = stream?.expectedSeq ?? 0;
+    if (seq !== expected) {
+      this.#fail(id, stream, sequenceError(id, expected, seq), isEnd);
+      return;
+    }
+    if (!stream) {
+      if (this.#open.size >= this.#limits.maxInboundStreams) {
+        const limit = this.#limits.maxInboundStreams;
+        const error = new LimitError(
+          "ASOC_TOO_MANY_STREAMS",
+          `Cannot open stream ${id}: the peer has ${limit} open (maxInboundStreams)`,
+          { details: { streamId: id, limit: "maxInboundStreams", expected: limit, got: limit + 1 } },
+        );
+        this.#fail(id, undefined, error, isEnd);
+        return;
+      }
+      stream = new InboundStream(id, this.#context);
+      this.#open.set(id, stream);
+      this.#events.started(stream);
+    }
+    if (isEnd) this.#finish(stream);
+    else {
+      stream.expectedSeq++;
+      this.#current = stream;
+    }
+  }
+
+  /** See `FrameConsumer.payloadTarget`. */
+  payloadTarget(remainingBytes: number): Uint8Array | undefined {
+    const stream = this.#current;
+    if (!stream) return SCRATCH;
+    if (stream.discarded) {
+      stream.dropMemory();
+      return SCRATCH;
+    }
+    try {
+      return stream.target(remainingBytes);
+    } catch (error) {
+      if (!(error instanceof AsocError)) throw error;
+      this.#fail(stream.id, stream, error, false);
+      this.#current = undefined;
+      return SCRATCH;
+    }
+  }
+
+  onPayload(byteCount: number): void {
+    this.#bytes += byteCount;
+    const stream = this.#current;
+    if (!stream) return;
+    if (stream.discarded) {
+      stream.receivedBytes += byteCount;
+      return;
+    }
+    stream.filled(byteCount);
+    if (stream.wantsBytes) this.#events.changed(stream);
+  }
+
+  /** The connection is gone and the socket holds no memory: what is open fails as incomplete. */
+  failAll(errorFor: (stream: InboundStream) => AsocError): void {
+    for (const stream of this.#open.values()) {
+      const error = errorFor(stream);
+      stream.fail(error);
+      stream.dropMemory();
+      this.#events.failed(stream.id, error);
+      this.#events.changed(stream);
+    }
+    this.#open.clear();
+    this.#failed.clear();
+    this.#current = undefined;
+  }
+
+  #finish(stream: InboundStream): void {
+    this.#open.delete(stream.id);
+    try {
+      stream.finish();
+    } catch (error) {
+      if (!(error instanceof AsocError)) throw error;
+      stream.fail(error);
+      stream.dropMemory();
+      this.#events.failed(stream.id, error);
+    }
+    this.#events.changed(stream);
+  }
+
+  #fail(id: number, stream: InboundStream | undefined, error: AsocError, isEnd: boolean): void {
+    this.#open.delete(id);
+    if (!isEnd) {
+      if (this.#failed.size >= this.#limits.maxInboundStreams) {
+        const limit = this.#limits.maxInboundStreams;
+        throw new LimitError(
+          "ASOC_TOO_MANY_STREAMS",
+          `Cannot go on: the peer left ${limit} failed streams without END (maxInboundStreams)`,
+          { details: { limit: "maxInboundStreams", expected: limit, got: limit + 1 } },
+        );
+      }
+      this.#failed.add(id);
+    }
+    this.#events.failed(id, error);
+    if (stream) {
+      stream.fail(error);
+      stream.dropMemory();
+      this.#events.changed(stream);
+    }
+  }
+}
+
+function sequenceError(streamId: number, expected: number, got: number): ProtocolError {
+  const details = { streamId, expected, got };
+  return got === ABANDON_SEQ && expected !== ABANDON_SEQ
+    ? new ProtocolError("ASOC_STREAM_ABANDONED", `Stream ${streamId} failed: the sender gave it up`, {
+        details,
+      })
+    : new ProtocolError(
+        "ASOC_SEQUENCE_GAP",
+        `Stream ${streamId} failed: expected seq ${expected}, got ${got}`,
+        { details },
+      );
+}

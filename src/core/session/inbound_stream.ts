@@ -1,0 +1,298 @@
+/**
+ * One tensor on its way in: its memory, and the three ways to read it.
+ *
+ * Assembled (the default): one contiguous buffer that grows by size classes,
+ * since a v1 stream does not say its length. Into the caller's memory: the same
+ * without growth. Chunk by chunk: buffers are handed on as they fill; nothing is copied.
+ * A change of way takes effect at the next read, because the memory that a read
+ * was given belongs to the socket until it is committed.
+ */
+import { type AsocError, LimitError } from "../errors.ts";
+import { CHUNK_BYTES, MIN_WRITE_BYTES } from "../limits.ts";
+import type { BufferPool, PooledBuffer } from "../tensor/buffer_pool.ts";
+
+/** What a stream needs to know of its session. */
+export interface InboundContext {
+  readonly pool: BufferPool;
+  readonly limits: { readonly maxTensorBytes: number; readonly maxChunkAheadBytes: number };
+  /** Size of the last tensor of several chunks from this peer: where the next one starts. */
+  sizeHintBytes: number;
+  /** Bytes that moved because a buffer grew or the way of reading changed. */
+  copiedBytes: number;
+}
+
+/** Bytes `from`…`to` of a buffer; the taker releases the buffer. */
+export interface Piece {
+  readonly buffer: PooledBuffer;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** A whole tensor: `buffer` is undefined when the bytes are the caller's own memory. */
+export interface Whole {
+  readonly bytes: Uint8Array;
+  readonly buffer: PooledBuffer | undefined;
+}
+
+type Way = "assemble" | "into" | "chunks" | "discard";
+
+export class InboundStream {
+  readonly id: number;
+  readonly #context: InboundContext;
+  #way: Way = "assemble";
+  #asked: { way: Way; memory?: Uint8Array } | undefined;
+  #buffer: PooledBuffer | undefined;
+  #memory: Uint8Array | undefined;
+  #filled = 0;
+  /** Where the unread bytes of the current buffer begin (chunks). */
+  #readFrom = 0;
+  #full: Piece[] = [];
+  /** Capacity that a chunk reader has been given or could take (chunks). */
+  #aheadBytes = 0;
+  #taken = false;
+  receivedBytes = 0;
+  /** END has come: nothing follows. */
+  ended = false;
+  error: AsocError | undefined;
+  /** @internal The next seq that is in order. */
+  expectedSeq = 0;
+  /** @internal The reader wants a `readable` event for bytes, not only for the end. */
+  wantsBytes = false;
+  /** @internal A `readable` event is queued. */
+  signalled = false;
+
+  constructor(id: number, context: InboundContext) {
+    this.id = id;
+    this.#context = context;
+  }
+
+  /** True when a reader of chunks could take something now. */
+  get hasPieces(): boolean {
+    return this.#full.length > 0 || (this.#way === "chunks" && this.#filled > this.#readFrom);
+  }
+
+  /**
+   * Memory for up to `remainingBytes` of a payload. Undefined when there is no room now.
+   * Throws LimitError when there never will be: the stream has failed then.
+   */
+  target(remainingBytes: number): Uint8Array | undefined {
+    if (this.#asked) this.#applyAsked();
+    if (this.#way === "into") return this.#intoTarget(remainingBytes);
+    if (this.#way === "chunks") return this.#chunkTarget(remainingBytes);
+    const total = this.receivedBytes + remainingBytes;
+    const cap = this.#context.limits.maxTensorBytes;
+    if (total > cap) {
+      throw new LimitError(
+        "ASOC_TENSOR_TOO_LARGE",
+        `Cannot assemble stream ${this.id}: over ${cap} bytes (maxTensorBytes); read it chunk by chunk`,
+        { details: { streamId: this.id, limit: "maxTensorBytes", expected: cap, got: total } },
+      );
+    }
+    if (!this.#buffer || this.#filled === this.#buffer.bytes.length) {
+      if (!this.#grow(remainingBytes)) return undefined;
+    }
+    return this.#buffer?.bytes.subarray(this.#filled);
+  }
+
+  /** `byteCount` bytes lie at the start of the last target. */
+  filled(byteCount: number): void {
+    this.#filled += byteCount;
+    this.receivedBytes += byteCount;
+  }
+
+  /** The bytes go to `memory` from now on; those that came before are copied there. */
+  readInto(memory: Uint8Array): void {
+    this.#claim();
+    this.#asked = { way: "into", memory };
+  }
+
+  /** @internal Memory chosen before the first byte; a reader may still claim the whole. */
+  prepareInto(memory: Uint8Array): void {
+    this.#asked = { way: "into", memory };
+  }
+
+  /** The bytes are handed on as they come. */
+  readChunks(): void {
+    this.#claim();
+    this.#asked = { way: "chunks" };
+  }
+
+  /** The bytes are assembled; says only that a reader has come. */
+  readWhole(): void {
+    this.#claim();
+  }
+
+  #claim(): void {
+    if (this.#taken) throw new TypeError(`Cannot read stream ${this.id}: it has a reader already`);
+    this.#taken = true;
+  }
+
+  /** Nobody wants it: memory is given back as soon as the socket does not hold it. */
+  discard(): void {
+    this.#asked = { way: "discard" };
+    this.#taken = true;
+  }
+
+  get discarded(): boolean {
+    return this.#asked?.way === "discard" || this.#way === "discard";
+  }
+
+  /** @internal END has come, or the socket has let go of its buffer. Throws when `into` is too small. */
+  finish(): void {
+    this.ended = true;
+    if (this.#asked) this.#applyAsked();
+    if (this.#way === "chunks" && this.#buffer) this.#handOn();
+    this.#buffer?.delivered();
+    if (this.#way === "assemble" && this.receivedBytes > CHUNK_BYTES) {
+      this.#context.sizeHintBytes = this.receivedBytes;
+    }
+  }
+
+  /** @internal It ends here with `error`. Memory goes back unless pieces of it can still be taken. */
+  fail(error: AsocError): void {
+    this.error ??= error;
+    this.ended = true;
+  }
+
+  /** @internal The socket holds none of its memory any more. */
+  dropMemory(): void {
+    for (const piece of this.#full) piece.buffer.release();
+    this.#full = [];
+    this.#buffer?.release();
+    this.#buffer = undefined;
+    this.#memory = undefined;
+    this.#filled = 0;
+    this.#readFrom = 0;
+    this.#asked = undefined;
+    this.#way = "discard";
+  }
+
+  /** The whole tensor, once `ended` without `error`; the taker releases the buffer. */
+  takeWhole(): Whole {
+    if (this.#asked) this.#applyAsked();
+    const buffer = this.#buffer;
+    const source = this.#memory ?? buffer?.bytes;
+    const bytes = source ? source.subarray(0, this.#filled) : new Uint8Array(0);
+    this.#buffer = undefined;
+    this.#memory = undefined;
+    if (buffer) this.#context.pool.watch(buffer.bytes);
+    return { bytes, buffer };
+  }
+
+  /** The next bytes in order for a reader of chunks, or undefined when none are here. */
+  takePiece(): Piece | undefined {
+    if (this.#asked && this.ended) this.#applyAsked();
+    const full = this.#full.shift();
+    if (full) return full;
+    if (this.#way !== "chunks" || !this.#buffer || this.#filled === this.#readFrom) return undefined;
+    const piece = { buffer: this.#buffer, from: this.#readFrom, to: this.#filled };
+    this.#buffer.retain();
+    this.#readFrom = this.#filled;
+    this.#aheadBytes += piece.to - piece.from;
+    return piece;
+  }
+
+  /** The taker of a piece is done with it. */
+  releasePiece(piece: Piece): void {
+    this.#aheadBytes -= piece.to - piece.from;
+    piece.buffer.release();
+  }
+
+  #intoTarget(remainingBytes: number): Uint8Array {
+    const memory = this.#memory as Uint8Array; // set together with the way
+    if (this.#filled + remainingBytes > memory.length) throw this.#intoTooSmall(remainingBytes);
+    return memory.subarray(this.#filled);
+  }
+
+  #intoTooSmall(moreBytes: number): LimitError {
+    const room = this.#memory?.length ?? 0;
+    return new LimitError(
+      "ASOC_TENSOR_TOO_LARGE",
+      `Cannot receive stream ${this.id}: the memory given has ${room} bytes, the tensor at least ${this.#filled + moreBytes}`,
+      { details: { streamId: this.id, limit: "into", expected: room, got: this.#filled + moreBytes } },
+    );
+  }
+
+  #chunkTarget(remainingBytes: number): Uint8Array | undefined {
+    if (this.#buffer && this.#filled === this.#buffer.bytes.length) this.#handOn();
+    if (!this.#buffer) {
+      if (this.#aheadBytes >= this.#context.limits.maxChunkAheadBytes) return undefined;
+      this.#buffer = this.#context.pool.acquire(
+        Math.min(CHUNK_BYTES, Math.max(remainingBytes, MIN_WRITE_BYTES)),
+      );
+      if (!this.#buffer) return undefined;
+      this.#filled = 0;
+      this.#readFrom = 0;
+    }
+    return this.#buffer.bytes.subarray(this.#filled);
+  }
+
+  /** The current buffer is full: what is unread of it waits for the reader. */
+  #handOn(): void {
+    const buffer = this.#buffer as PooledBuffer; // callers have checked
+    this.#buffer = undefined;
+    buffer.delivered();
+    if (this.#filled > this.#readFrom) {
+      this.#full.push({ buffer, from: this.#readFrom, to: this.#filled });
+      this.#aheadBytes += this.#filled - this.#readFrom;
+    } else buffer.release();
+    this.#filled = 0;
+    this.#readFrom = 0;
+  }
+
+  /** False when there is no room for a larger buffer now. */
+  #grow(remainingBytes: number): boolean {
+    const { pool, sizeHintBytes } = this.#context;
+    const old = this.#buffer;
+    // The header's word is trusted for one chunk, the peer's last size for a share of what is free.
+    const word = Math.min(remainingBytes, CHUNK_BYTES);
+    const hint = remainingBytes < CHUNK_BYTES ? 0 : Math.min(sizeHintBytes, Math.floor(pool.freeBytes / 4));
+    let larger: PooledBuffer | undefined;
+    if (!old) larger = pool.acquire(Math.max(word, hint)) ?? pool.acquire(word);
+    else {
+      // Always by a share of what is there, or a tight budget would make growth quadratic.
+      for (const factor of [2, 1.5, 1.25]) {
+        const wanted = Math.min(Math.ceil(old.bytes.length * factor), pool.budgetBytes);
+        larger ??= pool.acquire(wanted);
+      }
+    }
+    if (!larger) {
+      if (pool.releasePossible) return false;
+      throw new LimitError(
+        "ASOC_MEMORY_BUDGET",
+        `Cannot receive stream ${this.id}: memoryBudgetBytes (${pool.budgetBytes}) is used up by streams that arrive at once`,
+        { details: { streamId: this.id, limit: "memoryBudgetBytes", expected: pool.budgetBytes } },
+      );
+    }
+    if (old) {
+      larger.bytes.set(old.bytes.subarray(0, this.#filled));
+      this.#context.copiedBytes += this.#filled;
+      old.release();
+    }
+    this.#buffer = larger;
+    return true;
+  }
+
+  /** Changes the way of reading. No read is under way. */
+  #applyAsked(): void {
+    const asked = this.#asked as { way: Way; memory?: Uint8Array }; // callers have checked
+    this.#asked = undefined;
+    if (asked.way === "into") {
+      const memory = asked.memory as Uint8Array; // set by readInto
+      this.#memory = memory;
+      this.#way = "into";
+      if (this.#filled > memory.length) throw this.#intoTooSmall(0);
+      if (this.#buffer) {
+        memory.set(this.#buffer.bytes.subarray(0, this.#filled));
+        this.#context.copiedBytes += this.#filled;
+        this.#buffer.release();
+        this.#buffer = undefined;
+      }
+    } else if (asked.way === "chunks") {
+      this.#way = "chunks";
+      if (this.#buffer && this.ended) this.#handOn();
+    } else {
+      this.dropMemory();
+    }
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * Pooled tensor memory with explicit release, size classes and a byte budget.
+ *
+ * Fresh memory costs two thirds of the throughput (page faults), so a released
+ * buffer serves the next tensor. Four classes per doubling waste at most a fifth.
+ * The budget counts capacity: arriving, waiting for a reader, and held by readers.
+ */
+import { LimitError } from "../errors.ts";
+import { MIN_BUFFER_BYTES } from "../limits.ts";
+
+export interface PoolLimits {
+  readonly memoryBudgetBytes: number;
+  readonly idleMemoryBytes: number;
+}
+
+/** Memory of one size class, counted by its holders. */
+export class PooledBuffer {
+  /** The whole capacity; content is whatever was there before. */
+  readonly bytes: Uint8Array;
+  readonly #pool: BufferPool;
+  #holders = 1;
+  #arriving = true;
+
+  /** Only the pool makes these. */
+  constructor(pool: BufferPool, bytes: Uint8Array) {
+    this.#pool = pool;
+    this.bytes = bytes;
+  }
+
+  /** One more holder, who must release too. */
+  retain(): void {
+    this.#holders++;
+  }
+
+  /** The bytes are complete: from now on a reader's release can make room. */
+  delivered(): void {
+    if (!this.#arriving) return;
+    this.#arriving = false;
+    this.#pool.countDelivered(this.bytes.length);
+  }
+
+  /** The last holder's release gives the memory back; nobody may touch it afterwards. */
+  release(): void {
+    if (this.#holders === 0) throw new Error("PooledBuffer released more often than retained");
+    this.#holders--;
+    if (this.#holders === 0) this.#pool.takeBack(this.bytes, this.#arriving);
+  }
+}
+
+export class BufferPool {
+  readonly #limits: PoolLimits;
+  readonly #idle = new Map<number, Uint8Array[]>();
+  readonly #waiting = new Set<() => void>();
+  #idleBytes = 0;
+  #usedBytes = 0;
+  #arrivingBytes = 0;
+  #reused = 0;
+  #allocated = 0;
+  #collected: FinalizationRegistry<number>;
+  readonly #tokens = new WeakMap<ArrayBufferLike, object>();
+
+  constructor(limits: PoolLimits) {
+    this.#limits = limits;
+    // A reader that forgets to release gets its memory from the garbage collector; the budget must learn of it.
+    this.#collected = new FinalizationRegistry((byteCount) => {
+      this.#usedBytes -= byteCount;
+      this.#wake();
+    });
+  }
+
+  /** Bytes handed out and not released. */
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+  get idleBytes(): number {
+    return this.#idleBytes;
+  }
+  /** How many buffers came from memory that was released before, and how many were fresh. */
+  get counters(): { readonly reused: number; readonly allocated: number } {
+    return { reused: this.#reused, allocated: this.#allocated };
+  }
+  get budgetBytes(): number {
+    return this.#limits.memoryBudgetBytes;
+  }
+  get freeBytes(): number {
+    return Math.max(0, this.#limits.memoryBudgetBytes - this.#usedBytes);
+  }
+  /** True when some reader holds, or could take, complete memory: waiting for a release makes sense. */
+  get releasePossible(): boolean {
+    return this.#usedBytes > this.#arrivingBytes;
+  }
+
+  /**
+   * A buffer of at least `byteCount` bytes with one holder, or undefined when the
+   * budget has no room now. Throws ASOC_MEMORY_BUDGET when it never can.
+   */
+  acquire(byteCount: number): PooledBuffer | undefined {
+    const size = sizeClass(byteCount);
+    const budget = this.#limits.memoryBudgetBytes;
+    if (byteCount > budget) {
+      throw new LimitError(
+        "ASOC_MEMORY_BUDGET",
+        `Cannot hold ${byteCount} bytes: memoryBudgetBytes is ${budget}`,
+        { details: { limit: "memoryBudgetBytes", expected: budget, got: byteCount } },
+      );
+    }
+    if (this.#usedBytes + size > budget && this.#usedBytes + byteCount > budget) return undefined;
+    const kept = this.#idle.get(size)?.pop();
+    let bytes: Uint8Array;
+    if (kept) {
+      this.#idleBytes -= size;
+      this.#reused++;
+      bytes = kept;
+    } else {
+      this.#trimTo(Math.min(this.#limits.idleMemoryBytes, budget - this.#usedBytes - byteCount));
+      this.#allocated++;
+      bytes = new Uint8Array(this.#usedBytes + size > budget ? byteCount : size);
+    }
+    this.#usedBytes += bytes.length;
+    this.#arrivingBytes += bytes.length;
+    return new PooledBuffer(this, bytes);
+  }
+
+  /** Calls `run` once when memory has come back. Returns how to forget it. */
+  whenFreed(run: () => void): () => void {
+    this.#waiting.add(run);
+    return () => this.#waiting.delete(run);
+  }
+
+  /** @internal */
+  countDelivered(byteCount: number): void {
+    this.#arrivingBytes -= byteCount;
+  }
+
+  /** @internal The registry watches memory that has gone to a reader. */
+  watch(bytes: Uint8Array): void {
+    const token = {};
+    this.#tokens.set(bytes.buffer, token);
+    this.#collected.register(bytes.buffer, bytes.length, token);
+  }
+
+  /** @internal */
+  takeBack(bytes: Uint8Array, arriving: boolean): void {
+    const token = this.#tokens.get(bytes.buffer);
+    if (token) this.#collected.unregister(token);
+    this.#usedBytes -= bytes.length;
+    if (arriving) this.#arrivingBytes -= bytes.length;
+    if (bytes.length === sizeClass(bytes.length) && bytes.length <= this.#limits.idleMemoryBytes) {
+      this.#trimTo(this.#limits.idleMemoryBytes - bytes.length);
+      const list = this.#idle.get(bytes.length);
+      if (list) list.push(bytes);
+      else this.#idle.set(bytes.length, [bytes]);
+      this.#idleBytes += bytes.length;
+    }
+    this.#wake();
+  }
+
+  /** Drops idle memory, the classes unused for longest first. */
+  #trimTo(byteCount: number): void {
+    for (const [size, list] of this.#idle) {
+      while (this.#idleBytes > byteCount && list.pop()) this.#idleBytes -= size;
+      if (list.length === 0) this.#idle.delete(size);
+      if (this.#idleBytes <= byteCount) return;
+    }
+  }
+
+  #wake(): void {
+    if (this.#waiting.size === 0) return;
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const run of waiting) run();
+  }
+}
+
+/** The smallest class that holds `byteCount`: 4, 5, 6, 7 eighths of a power of two, from 4 KiB. */
+export function sizeClass(byteCount: number): number {
+  if (byteCount <= MIN_BUFFER_BYTES) return MIN_BUFFER_BYTES;
+  const step = 2 ** Math.floor(Math.log2(byteCount - 1)) / 4;
+  return Math.ceil(byteCount / step) * step;
+}

@@ -1,0 +1,70 @@
+/**
+ * ACCEPT, the acceptor's 16 bytes (RFC-0001, Handshake):
+ * `token[8] | HMAC-SHA256(api_key, token)[:8]`.
+ */
+import { ProtocolError } from "../errors.ts";
+import type { Crypto } from "../runtime.ts";
+import { equalBytes, utf8 } from "./bytes.ts";
+
+export const ACCEPT_BYTES = 16;
+export const TOKEN_BYTES = 8;
+
+/** The payload for an 8-byte `token`, signed with `key`. */
+export function encodeAccept(token: Uint8Array, key: Uint8Array, crypto: Crypto): Uint8Array {
+  if (token.length !== TOKEN_BYTES) {
+    throw new RangeError(`token: ${token.length} bytes, expected ${TOKEN_BYTES}`);
+  }
+  const payload = new Uint8Array(ACCEPT_BYTES);
+  payload.set(token, 0);
+  payload.set(crypto.hmacSha256(key, token).subarray(0, 8), TOKEN_BYTES);
+  return payload;
+}
+
+/** The token and whether its signature holds under `key`. Throws ASOC_BAD_HANDSHAKE on another length. */
+export function decodeAccept(
+  payload: Uint8Array,
+  key: Uint8Array,
+  crypto: Crypto,
+): { readonly token: Uint8Array; readonly authentic: boolean } {
+  if (payload.length !== ACCEPT_BYTES) {
+    throw new ProtocolError(
+      "ASOC_BAD_HANDSHAKE",
+      `Cannot read ACCEPT: ${payload.length} bytes, expected ${ACCEPT_BYTES}`,
+      { details: { expected: ACCEPT_BYTES, got: payload.length } },
+    );
+  }
+  const token = payload.slice(0, TOKEN_BYTES);
+  const signature = crypto.hmacSha256(key, token).subarray(0, 8);
+  return { token, authentic: equalBytes(signature, payload.subarray(TOKEN_BYTES)) };
+}
+
+/**
+ * A fresh token that lets a dialler who knows our uuid from elsewhere recognise us, although a v1 ACCEPT
+ * names nobody: `r[4] || HMAC-SHA256(key, "asoc/v1 token" || uuid || r)[:4]` (RFC-0001, Tokens).
+ * To everybody else it is random.
+ */
+export function makeToken(nodeId: Uint8Array, key: Uint8Array, crypto: Crypto): Uint8Array {
+  const token = new Uint8Array(TOKEN_BYTES);
+  token.set(crypto.randomBytes(4), 0);
+  token.set(tokenTag(token, nodeId, key, crypto), 4);
+  return token;
+}
+
+/** Whether the node `nodeId` made this token. */
+export function isTokenOf(
+  token: Uint8Array,
+  nodeId: Uint8Array,
+  key: Uint8Array,
+  crypto: Crypto,
+): boolean {
+  return equalBytes(token.subarray(4), tokenTag(token, nodeId, key, crypto));
+}
+
+function tokenTag(token: Uint8Array, nodeId: Uint8Array, key: Uint8Array, crypto: Crypto): Uint8Array {
+  const label = utf8("asoc/v1 token");
+  const signed = new Uint8Array(label.length + nodeId.length + 4);
+  signed.set(label, 0);
+  signed.set(nodeId, label.length);
+  signed.set(token.subarray(0, 4), label.length + nodeId.length);
+  return crypto.hmacSha256(key, signed).subarray(0, 4);
+}

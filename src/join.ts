@@ -1,0 +1,104 @@
+/** `join`: checks what users ask for, picks the runtime at hand, and starts the node. */
+import { parseAddress } from "./core/address.ts";
+import { AsocError } from "./core/errors.ts";
+import { DEFAULT_LIMITS, type Limits, type Timing } from "./core/limits.ts";
+import { AsocNode, type NodeConfig } from "./core/node.ts";
+import type { Address, Runtime } from "./core/runtime.ts";
+import { utf8 } from "./core/wire/bytes.ts";
+import { makeNodeId, parseNodeId } from "./core/wire/node_id.ts";
+
+export const DEFAULT_COMMUNITY = "default";
+/** TCP port of a node that stays; UDP port of the beacons (RFC-0001, Phases). */
+export const DEFAULT_PORT = 9000;
+export const DEFAULT_DISCOVERY_PORT = 9999;
+
+export interface JoinOptions {
+  /** The cluster's name; nodes of another one are not seen. Default "default". */
+  readonly community?: string | undefined;
+  /** The shared key: text (its UTF-8 bytes count, hex is not decoded) or bytes. `asoc keygen` makes one. */
+  readonly apiKey: string | Uint8Array | undefined;
+  /** Address to listen on. Default "0.0.0.0"; a loopback address keeps the node on this machine. */
+  readonly host?: string | undefined;
+  /** TCP port to listen on. Default 0: any free one; a node that static peers must find wants a fixed one, by custom 9000. */
+  readonly port?: number | undefined;
+  /** A name that others can address the node by; its id carries a tag of it. Not with `nodeId`. */
+  readonly name?: string | undefined;
+  /** The node's UUID. Default: a random one. */
+  readonly nodeId?: string | undefined;
+  /** Static peers, "HOST:PORT": dialled now, and again for ever when they are lost. */
+  readonly peers?: readonly (string | Address)[] | undefined;
+  /** UDP discovery. Default: on without static peers, off with them; true with them is the hybrid mode. */
+  readonly discovery?: boolean | undefined;
+  /** Default 9999. */
+  readonly discoveryPort?: number | undefined;
+  /** Overrides of single limits and delays. */
+  readonly limits?: Partial<Limits & Timing> | undefined;
+  /**
+   * Memory of the caller's for a tensor that begins to arrive, chosen before its first byte, so that nothing of it is ever copied.
+   * It belongs to the stream until that ends. Undefined: pooled memory.
+   */
+  readonly memoryFor?: NodeConfig["memoryFor"];
+}
+
+/**
+ * Joins a community: listens, discovers and dials peers. Resolves once the ports are open; `node.peers.wait()`
+ * waits for company. `close()` it at the end, or use `await using`.
+ *
+ * Rejects with ASOC_CONFIG without a key, ASOC_PORT_IN_USE, ASOC_UNREACHABLE for an address this machine
+ * does not have; TypeError and RangeError for options that cannot be.
+ */
+export async function join(options: JoinOptions): Promise<AsocNode> {
+  const runtime = await runtimeAtHand();
+  return AsocNode.start(runtime, nodeConfig(options, runtime));
+}
+
+/** The adapter of the runtime that runs this. */
+export async function runtimeAtHand(): Promise<Runtime> {
+  if ("Deno" in globalThis) return (await import("./runtime/deno/mod.ts")).runtime;
+  if ("Bun" in globalThis) return (await import("./runtime/bun/mod.ts")).runtime;
+  return (await import("./runtime/node/mod.ts")).runtime;
+}
+
+/** The options, checked and completed. */
+export function nodeConfig(options: JoinOptions, runtime: Pick<Runtime, "crypto">): NodeConfig {
+  const { apiKey, name, memoryFor } = options;
+  if (apiKey === undefined || apiKey.length === 0) {
+    throw new AsocError("ASOC_CONFIG", "Cannot join: no apiKey was given. `asoc keygen` makes one; every node of the community needs the same");
+  }
+  const community = options.community ?? DEFAULT_COMMUNITY;
+  if (options.nodeId !== undefined && name !== undefined) {
+    throw new TypeError("name: cannot be given together with nodeId, because a name is carried by the id");
+  }
+  const nodeId =
+    options.nodeId !== undefined
+      ? parseNodeId(options.nodeId)
+      : makeNodeId(runtime.crypto, name === undefined ? undefined : { community, name });
+  const peers = (options.peers ?? []).map((peer) => (typeof peer === "string" ? parseAddress(peer) : peer));
+  return {
+    nodeId,
+    community,
+    key: typeof apiKey === "string" ? utf8(apiKey) : apiKey.slice(),
+    host: options.host ?? "0.0.0.0",
+    port: checkPort("port", options.port ?? 0, 0),
+    peers,
+    discovery: options.discovery ?? peers.length === 0,
+    discoveryPort: checkPort("discoveryPort", options.discoveryPort ?? DEFAULT_DISCOVERY_PORT, 1),
+    limits: checkLimits(options.limits ?? {}),
+    ...(memoryFor ? { memoryFor } : {}),
+  };
+}
+
+function checkPort(name: string, port: number, least: number): number {
+  if (Number.isInteger(port) && port >= least && port <= 65_535) return port;
+  throw new RangeError(`${name}: expected a whole number from ${least} to 65535, got ${port}`);
+}
+
+function checkLimits(overrides: Partial<Limits & Timing>): Limits & Timing {
+  for (const [name, value] of Object.entries(overrides)) {
+    if (!(name in DEFAULT_LIMITS)) throw new TypeError(`limits.${name}: no such limit`);
+    if (typeof value !== "number" || !(value >= 0)) {
+      throw new RangeError(`limits.${name}: expected a number from 0, got ${value}`);
+    }
+  }
+  return { ...DEFAULT_LIMITS, ...overrides };
+}

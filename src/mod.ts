@@ -1,0 +1,32 @@
+/**
+ * ASoc: moves tensors between machines. This module is the public API, and nothing else.
+ *
+ * @example
+ * ```ts
+ * import { join } from "asoc";
+ * const node = await join({ community: "lab", apiKey: process.env.ASOC_API_KEY });
+ * await node.send((await node.peers.wait(1))[0].id, tensorBytes);
+ * ```
+ */
+export { formatAddress, parseAddress } from "./core/address.ts";
+export { plausibleKeyBits, WEAK_KEY_BITS } from "./core/auth/key_strength.ts";
+export type { BeaconRefusal, RefusedBeacons } from "./core/discovery/discovery.ts";
+export { describeRefused } from "./core/discovery/discovery.ts";
+export {
+  AsocError,
+  type AsocErrorCode,
+  AuthError,
+  ClosedError,
+  ConnectionError,
+  LimitError,
+  ProtocolError,
+} from "./core/errors.ts";
+export { IncomingStream, Tensor, type TensorOptions } from "./core/incoming.ts";
+export { DEFAULT_COMMUNITY, DEFAULT_DISCOVERY_PORT, DEFAULT_PORT, type JoinOptions, join } from "./join.ts";
+export { DEFAULT_LIMITS, type Limits, type Timing } from "./core/limits.ts";
+export { AsocNode, type NodeEvent, type NodeStats, type SendOutcome } from "./core/node.ts";
+export type { SendOptions, SendReport, TensorSource } from "./core/outgoing.ts";
+export type { PeerEvent, Peers } from "./core/peers.ts";
+export type { Address } from "./core/runtime.ts";
+export type { Peer } from "./core/swarm/swarm.ts";
+export { formatNodeId, parseNodeId } from "./core/wire/node_id.ts";

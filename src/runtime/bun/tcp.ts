@@ -1,0 +1,232 @@
+/**
+ * TCP on Bun with its native sockets.
+ *
+ * Bun reads before it calls `data`; what it read is copied into place. What has come meanwhile is then read with
+ * `readSync` straight into the tensor until the socket is empty, so that with bulk most bytes are not copied.
+ */
+import { readSync } from "node:fs";
+import type { Socket } from "bun";
+import { ConnectionError } from "../../core/errors.ts";
+import { MiB } from "../../core/limits.ts";
+import type { Address, Conn, DialOptions, Listener, Sink, Transport } from "../../core/runtime.ts";
+import { bindDatagram } from "../common/datagram.ts";
+import { dialFailure, dialTimeout, listenFailure } from "../common/failures.ts";
+
+/** A wake-up reads no more than this, so that the other sockets have their turn. */
+const DRAIN_BYTES = 8 * MiB;
+
+interface Data {
+  conn: BunConn | undefined;
+}
+
+class BunConn implements Conn {
+  readonly remote: Address;
+  readonly local: Address;
+  readonly directRead: boolean;
+  readonly #socket: Socket<Data>;
+  readonly #fd: number;
+  #sink: Sink | undefined;
+  #early: Uint8Array[] = [];
+  #paused = false;
+  #ended = false;
+  #failed = false;
+  #finished = false;
+  #writing: { parts: readonly Uint8Array[]; index: number; offset: number; resolve: () => void; reject: (cause: Error) => void } | undefined;
+
+  constructor(socket: Socket<Data>, direct: boolean) {
+    this.#socket = socket;
+    this.#fd = (socket as unknown as { fd?: number }).fd ?? -1; // not in the types of every version
+    this.directRead = direct && this.#fd >= 0;
+    this.remote = { host: socket.remoteAddress, port: socket.remotePort };
+    this.local = { host: socket.localAddress, port: socket.localPort };
+    socket.data.conn = this;
+    socket.setNoDelay(true);
+  }
+
+  start(sink: Sink): void {
+    this.#sink = sink;
+    for (const part of this.#early) sink.push(part);
+    this.#early = [];
+    if (this.#ended) sink.end();
+  }
+
+  onData(part: Uint8Array): void {
+    if (this.#failed) return;
+    if (!this.#sink) {
+      this.#early.push(part.slice());
+      return;
+    }
+    this.#sink.push(part);
+    if (this.directRead) this.#drain();
+  }
+
+  /** Reads what the kernel holds now, in place. */
+  #drain(): void {
+    let drained = 0;
+    while (this.#sink && !this.#paused && !this.#failed && drained < DRAIN_BYTES) {
+      const target = this.#sink.next();
+      let byteCount: number;
+      try {
+        byteCount = readSync(this.#fd, target, 0, target.length, null);
+      } catch {
+        return; // EAGAIN: empty. A broken socket is reported by its own event.
+      }
+      if (byteCount === 0) return; // the peer's FIN; its event follows
+      drained += byteCount;
+      this.#sink.commit(byteCount);
+    }
+  }
+
+  onEnd(): void {
+    if (this.#ended || this.#failed) return;
+    this.#ended = true;
+    this.#sink?.end();
+  }
+
+  onClose(cause: unknown): void {
+    this.#writing?.reject(new ConnectionError("ASOC_CONNECTION_LOST", "Cannot write: the connection was closed", { cause }));
+    this.#writing = undefined;
+    if (this.#ended && this.#finished) return;
+    this.#fail(cause ?? new Error("the connection was closed"));
+  }
+
+  onDrain(): void {
+    const writing = this.#writing;
+    if (!writing) return;
+    const { parts } = writing;
+    while (writing.index < parts.length) {
+      const part = parts[writing.index] as Uint8Array; // index is inside
+      const written = this.#socket.write(part, writing.offset, part.length - writing.offset);
+      if (written < 0) return this.onClose(new Error("the connection is closed"));
+      writing.offset += written;
+      if (writing.offset < part.length) return; // the rest at the next drain
+      writing.index++;
+      writing.offset = 0;
+    }
+    this.#writing = undefined;
+    writing.resolve();
+  }
+
+  pause(): void {
+    this.#paused = true;
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    if (!this.#failed) this.#socket.resume();
+  }
+
+  write(parts: readonly Uint8Array[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#failed || this.#finished) {
+        reject(new ConnectionError("ASOC_CONNECTION_LOST", "Cannot write: the connection is closed"));
+        return;
+      }
+      this.#writing = { parts, index: 0, offset: 0, resolve, reject };
+      this.onDrain();
+    });
+  }
+
+  async closeWrite(): Promise<void> {
+    if (this.#finished || this.#failed) return;
+    this.#finished = true;
+    if (this.#ended) this.#socket.end();
+    else this.#socket.shutdown();
+  }
+
+  abort(cause?: Error): void {
+    this.#socket.terminate();
+    this.#fail(cause ?? new Error("the connection was aborted"));
+  }
+
+  #fail(cause: unknown): void {
+    if (this.#failed) return;
+    this.#failed = true;
+    this.#writing?.reject(new ConnectionError("ASOC_CONNECTION_LOST", "Cannot write: the connection was lost", { cause }));
+    this.#writing = undefined;
+    this.#sink?.fail(cause);
+  }
+}
+
+const handlers = {
+  binaryType: "uint8array",
+  data: (socket: Socket<Data>, part: Uint8Array) => socket.data.conn?.onData(part),
+  drain: (socket: Socket<Data>) => socket.data.conn?.onDrain(),
+  end: (socket: Socket<Data>) => socket.data.conn?.onEnd(),
+  close: (socket: Socket<Data>, error?: Error) => socket.data.conn?.onClose(error),
+  error: (socket: Socket<Data>, error: Error) => socket.data.conn?.onClose(error),
+} as const;
+
+function dial(to: Address, options: DialOptions, direct: boolean): Promise<Conn> {
+  return new Promise((resolve, reject) => {
+    const { timeoutMs, signal } = options;
+    if (signal?.aborted) return reject(signal.reason);
+    let settled = false;
+    const settle = (run: () => void) => {
+      if (settled) return;
+      settled = true;
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+      run();
+    };
+    const abort = () => settle(() => reject(signal?.reason));
+    const timer = setTimeout(() => settle(() => reject(dialTimeout(to, timeoutMs))), timeoutMs);
+    signal?.addEventListener("abort", abort, { once: true });
+    const data: Data = { conn: undefined };
+    Bun.connect<Data>({
+      hostname: to.host,
+      port: to.port,
+      allowHalfOpen: true,
+      data,
+      socket: {
+        ...handlers,
+        open(socket) {
+          if (settled) socket.terminate();
+          else settle(() => resolve(new BunConn(socket, direct)));
+        },
+        connectError: (_socket, error) => settle(() => reject(dialFailure(to, error))),
+      },
+    }).catch((error) => settle(() => reject(dialFailure(to, error))));
+  });
+}
+
+async function listen(at: Address, accept: (conn: Conn) => void, direct: boolean): Promise<Listener> {
+  try {
+    const listener = Bun.listen<Data>({
+      hostname: at.host,
+      port: at.port,
+      exclusive: true,
+      allowHalfOpen: true,
+      socket: {
+        ...handlers,
+        open(socket) {
+          socket.data = { conn: undefined };
+          accept(new BunConn(socket, direct));
+        },
+      },
+    });
+    let closed = false;
+    return {
+      address: { host: at.host, port: listener.port },
+      async close() {
+        if (closed) return;
+        closed = true;
+        listener.stop();
+      },
+    };
+  } catch (cause) {
+    throw listenFailure(at, cause);
+  }
+}
+
+/** `direct`: read in place after the first part of each wake-up (the default), or copy all. */
+export function createTransport(options: { readonly direct?: boolean } = {}): Transport {
+  const direct = options.direct ?? true;
+  return {
+    capabilities: { directRead: direct, sourceAddress: false },
+    dial: (to, dialOptions) => dial(to, dialOptions, direct),
+    listen: (at, accept) => listen(at, accept, direct),
+    bindDatagram,
+  };
+}

@@ -1,0 +1,284 @@
+/**
+ * TCP on Node.js with node:net.
+ *
+ * Direct reading uses `onread`: Node.js fills the memory that `buffer()` returns. It is documented for dialled
+ * sockets only. An accepted socket's handle is moved into a new socket with `onread`; that touches internals, so
+ * `createTransport` tries it once at start-up and falls back to `data` events and a copy.
+ */
+import { connect, createServer, type OnReadOpts, type Server, Socket } from "node:net";
+import { ConnectionError } from "../../core/errors.ts";
+import type { Address, Conn, DialOptions, Listener, Sink, Transport } from "../../core/runtime.ts";
+import { bindDatagram } from "../common/datagram.ts";
+import { dialFailure, dialTimeout, listenFailure } from "../common/failures.ts";
+
+/** Holds the very first bytes, which come before the sink is known. */
+const FIRST_READ_BYTES = 1024;
+
+class NodeConn implements Conn {
+  readonly remote: Address;
+  readonly local: Address;
+  readonly directRead: boolean;
+  readonly #socket: Socket;
+  #sink: Sink | undefined;
+  #early: Uint8Array[] = [];
+  #ended = false;
+  #failed = false;
+
+  constructor(socket: Socket, reader: DirectReader | undefined) {
+    this.#socket = socket;
+    this.directRead = reader !== undefined;
+    this.remote = { host: socket.remoteAddress ?? "", port: socket.remotePort ?? 0 };
+    this.local = { host: socket.localAddress ?? "", port: socket.localPort ?? 0 };
+    if (reader) reader.conn = this;
+    else socket.on("data", (part: Uint8Array) => this.take(part));
+    socket.on("end", () => this.#end());
+    socket.on("error", (error) => this.#fail(error));
+    socket.on("close", () => {
+      if (!(this.#ended && socket.writableFinished)) this.#fail(new Error("the connection was closed"));
+    });
+  }
+
+  /** A part that came the copying way. */
+  take(part: Uint8Array): void {
+    if (this.#sink) this.#sink.push(part);
+    else this.#early.push(part.slice());
+  }
+
+  get sink(): Sink | undefined {
+    return this.#failed ? undefined : this.#sink;
+  }
+
+  start(sink: Sink): void {
+    this.#sink = sink;
+    for (const part of this.#early) sink.push(part);
+    this.#early = [];
+    this.#socket.resume();
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#socket.destroyed) this.#socket.resume();
+  }
+
+  write(parts: readonly Uint8Array[]): Promise<void> {
+    const socket = this.#socket;
+    return new Promise((resolve, reject) => {
+      if (socket.destroyed || socket.writableEnded) {
+        reject(new ConnectionError("ASOC_CONNECTION_LOST", "Cannot write: the connection is closed"));
+        return;
+      }
+      const last = parts.length - 1;
+      socket.cork();
+      for (let i = 0; i < last; i++) socket.write(parts[i] as Uint8Array); // i is inside
+      socket.write(parts[last] as Uint8Array, (error) => (error ? reject(error) : resolve()));
+      socket.uncork();
+    });
+  }
+
+  closeWrite(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#socket.destroyed || this.#socket.writableEnded) resolve();
+      else this.#socket.end(() => resolve());
+    });
+  }
+
+  abort(cause?: Error): void {
+    this.#socket.destroy();
+    this.#fail(cause ?? new Error("the connection was aborted"));
+  }
+
+  #end(): void {
+    if (this.#ended || this.#failed) return;
+    this.#ended = true;
+    this.#sink?.end();
+  }
+
+  #fail(cause: unknown): void {
+    if (this.#failed) return;
+    this.#failed = true;
+    this.#sink?.fail(cause);
+  }
+}
+
+/** The `onread` pair of one socket; it exists before the socket's connection does. */
+class DirectReader {
+  conn: NodeConn | undefined;
+  readonly #first = new Uint8Array(FIRST_READ_BYTES);
+  #placed = false;
+
+  readonly options: OnReadOpts = {
+    buffer: () => {
+      const sink = this.conn?.sink;
+      this.#placed = sink !== undefined;
+      return sink ? sink.next() : this.#first;
+    },
+    callback: (byteCount, buffer) => {
+      const sink = this.conn?.sink;
+      if (this.#placed) sink?.commit(byteCount);
+      else this.conn?.take(buffer.subarray(0, byteCount));
+      return true;
+    },
+  };
+}
+
+function dial(to: Address, options: DialOptions): Promise<Conn> {
+  return new Promise((resolve, reject) => {
+    const { timeoutMs, signal, localHost } = options;
+    if (signal?.aborted) return reject(signal.reason);
+    const reader = new DirectReader();
+    const socket = connect({
+      host: to.host,
+      port: to.port,
+      noDelay: true,
+      allowHalfOpen: true,
+      onread: reader.options,
+      ...(localHost === undefined ? {} : { localAddress: localHost }),
+    });
+    const settle = (run: () => void) => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+      socket.removeListener("error", failed);
+      run();
+    };
+    const failed = (error: Error) => settle(() => reject(dialFailure(to, error)));
+    const abort = () => settle(() => drop(signal?.reason));
+    const drop = (reason: unknown) => {
+      socket.on("error", () => {});
+      socket.destroy();
+      reject(reason);
+    };
+    const timer = setTimeout(() => settle(() => drop(dialTimeout(to, timeoutMs))), timeoutMs);
+    signal?.addEventListener("abort", abort, { once: true });
+    socket.once("error", failed);
+    socket.once("connect", () => settle(() => resolve(new NodeConn(socket, reader))));
+  });
+}
+
+/** What the move of an accepted handle touches. */
+interface ServerInternals {
+  _connections: number;
+}
+interface SocketInternals {
+  _handle: object | null;
+  _server: Server | null;
+  server: Server | null;
+}
+
+/**
+ * Moves an accepted socket's handle into a new one that reads through `reader`. The server counts its sockets:
+ * the new one takes the old one's place in that, or `server.close()` would never end.
+ */
+function takeOver(accepted: Socket, server: Server, reader: DirectReader): Socket | undefined {
+  const internals = accepted as unknown as SocketInternals;
+  const handle = internals._handle;
+  if (!handle || typeof (server as unknown as ServerInternals)._connections !== "number") return undefined;
+  internals._handle = null;
+  internals._server = null;
+  internals.server = null;
+  // `handle` and `onread` together are not in the public types; the self-test stands for them.
+  const options = { handle, readable: true, writable: true, allowHalfOpen: true, onread: reader.options };
+  const socket = new Socket(options as unknown as ConstructorParameters<typeof Socket>[0]);
+  const moved = socket as unknown as SocketInternals;
+  moved._server = server;
+  moved.server = server;
+  return socket;
+}
+
+function listen(at: Address, accept: (conn: Conn) => void, direct: boolean): Promise<Listener> {
+  return new Promise((resolve, reject) => {
+    const server = createServer({ noDelay: true, allowHalfOpen: true, pauseOnConnect: direct });
+    server.on("connection", (accepted) => {
+      const reader = direct ? new DirectReader() : undefined;
+      const socket = reader ? takeOver(accepted, server, reader) : undefined;
+      if (!socket || socket.remoteAddress === undefined) {
+        if (accepted.remoteAddress === undefined || socket) (socket ?? accepted).destroy(); // gone already
+        else accept(new NodeConn(accepted, undefined));
+        return;
+      }
+      accept(new NodeConn(socket, reader));
+      socket.resume();
+      socket.read(0);
+    });
+    server.once("error", (error) => reject(listenFailure(at, error)));
+    server.listen({ host: at.host, port: at.port }, () => {
+      const bound = server.address();
+      const port = typeof bound === "object" && bound ? bound.port : at.port;
+      let closing: Promise<void> | undefined;
+      resolve({
+        address: { host: at.host, port },
+        close() {
+          // Resolves when the port is free; connections that live do not hold it.
+          closing ??= new Promise((done) => {
+            server.close();
+            server.unref();
+            done();
+          });
+          return closing;
+        },
+      });
+    });
+  });
+}
+
+/** Sends a few bytes through a loopback pair and says whether they landed in place. */
+async function canTakeOver(): Promise<boolean> {
+  let landed: (direct: boolean) => void = () => {};
+  const result = new Promise<boolean>((resolve) => {
+    landed = resolve;
+  });
+  const place = new Uint8Array(4);
+  let filled = 0;
+  try {
+    const listener = await listen(
+      { host: "127.0.0.1", port: 0 },
+      (conn) => {
+        const done = (direct: boolean) => {
+          conn.abort();
+          landed(direct);
+        };
+        conn.start({
+          next: () => place.subarray(filled),
+          commit(byteCount) {
+            filled += byteCount;
+            if (filled === place.length) done(place.join() === "7,1,2,3");
+          },
+          push(part) {
+            // The very first bytes may come before the sink; the rest must not.
+            place.set(part, filled);
+            filled += part.length;
+            if (filled === place.length) done(false);
+          },
+          end: () => landed(false),
+          fail: () => landed(false),
+        });
+      },
+      true,
+    );
+    const conn = await dial(listener.address, { timeoutMs: 1000 });
+    conn.start({ next: () => new Uint8Array(1), commit() {}, push() {}, end() {}, fail() {} });
+    await conn.write([Uint8Array.of(7)]);
+    setImmediate(() => conn.write([Uint8Array.of(1, 2, 3)]).catch(() => {}));
+    const timer = setTimeout(() => landed(false), 1000);
+    const direct = await result;
+    clearTimeout(timer);
+    conn.abort();
+    await listener.close();
+    return direct;
+  } catch {
+    return false;
+  }
+}
+
+/** `direct`: read accepted sockets in place or not; by default what the self-test finds. */
+export async function createTransport(options: { readonly direct?: boolean } = {}): Promise<Transport> {
+  const direct = options.direct ?? (await canTakeOver());
+  return {
+    capabilities: { directRead: direct, sourceAddress: true },
+    dial,
+    listen: (at, accept) => listen(at, accept, direct),
+    bindDatagram,
+  };
+}
