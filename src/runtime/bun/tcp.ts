@@ -86,6 +86,8 @@ class BunConn implements Conn {
   onClose(cause: unknown): void {
     this.#writing?.reject(new ConnectionError("ASOC_CONNECTION_LOST", "Cannot write: the connection was closed", { cause }));
     this.#writing = undefined;
+    // Once we have sent FIN, Bun reports the peer's FIN as a close without a cause, and no `end`.
+    if (this.#finished && !cause) this.onEnd();
     if (this.#ended && this.#finished) return;
     this.#fail(cause ?? new Error("the connection was closed"));
   }

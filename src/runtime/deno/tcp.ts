@@ -155,13 +155,14 @@ async function listen(at: Address, accept: (conn: Conn) => void, direct: boolean
         if (!closed) throw cause;
       }
     };
-    void run();
+    const running = run();
     return {
       address: { host: at.host, port: listener.addr.port },
       async close() {
         if (closed) return;
         closed = true;
         listener.close();
+        await running; // only then is the port free
       },
     };
   } catch (cause) {

@@ -229,15 +229,23 @@ async function canTakeOver(): Promise<boolean> {
   const result = new Promise<boolean>((resolve) => {
     landed = resolve;
   });
+  let firstCame: () => void = () => {};
+  const first = new Promise<void>((resolve) => {
+    firstCame = resolve;
+  });
   const place = new Uint8Array(4);
   let filled = 0;
+  const timer = setTimeout(() => {
+    landed(false);
+    firstCame();
+  }, 1000);
   try {
     const listener = await listen(
       { host: "127.0.0.1", port: 0 },
       (conn) => {
         const done = (direct: boolean) => {
-          conn.abort();
           landed(direct);
+          conn.abort();
         };
         conn.start({
           next: () => place.subarray(filled),
@@ -246,10 +254,10 @@ async function canTakeOver(): Promise<boolean> {
             if (filled === place.length) done(place.join() === "7,1,2,3");
           },
           push(part) {
-            // The very first bytes may come before the sink; the rest must not.
-            place.set(part, filled);
-            filled += part.length;
-            if (filled === place.length) done(false);
+            // The very first byte comes before a buffer could be named; what follows must land in place.
+            if (filled > 0) return done(false);
+            place.set(part.subarray(0, 1), filled++);
+            firstCame();
           },
           end: () => landed(false),
           fail: () => landed(false),
@@ -260,15 +268,16 @@ async function canTakeOver(): Promise<boolean> {
     const conn = await dial(listener.address, { timeoutMs: 1000 });
     conn.start({ next: () => new Uint8Array(1), commit() {}, push() {}, end() {}, fail() {} });
     await conn.write([Uint8Array.of(7)]);
-    setImmediate(() => conn.write([Uint8Array.of(1, 2, 3)]).catch(() => {}));
-    const timer = setTimeout(() => landed(false), 1000);
+    await first;
+    await conn.write([Uint8Array.of(1, 2, 3)]);
     const direct = await result;
-    clearTimeout(timer);
     conn.abort();
     await listener.close();
     return direct;
   } catch {
     return false;
+  } finally {
+    clearTimeout(timer);
   }
 }
 
