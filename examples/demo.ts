@@ -1,0 +1,125 @@
+/**
+ * `npm run demo`: three processes, one each on Node.js, Bun and Deno, find each other by discovery on loopback, send a
+ * NumPy array and 256 MiB of random data in every direction, and check every digest. Ends by itself, with 0 when all
+ * arrived as sent.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes, randomInt } from "node:crypto";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
+const HERE = import.meta.dirname;
+const BIN = join(HERE, "..", "node_modules", ".bin");
+const TIMEOUT_MS = 60_000;
+const PEER = join(HERE, "demo_peer.ts");
+const COMMANDS = {
+  "Node.js": [join(BIN, "node"), PEER],
+  Bun: [join(BIN, "bun"), PEER],
+  Deno: [join(BIN, "deno"), "run", "-A", "--no-check", PEER],
+} as const;
+const BULK_TENSORS = 4;
+
+interface Event {
+  readonly event: string;
+  readonly id?: string;
+  readonly from?: string;
+  readonly bytes?: number;
+  readonly seconds?: number;
+  readonly sha256?: string;
+  readonly array?: string;
+  readonly bulk?: string;
+}
+
+class DemoPeer {
+  readonly name: string;
+  readonly child: ChildProcess;
+  readonly events: Event[] = [];
+  #look: () => void = () => {};
+  ready: Event = { event: "none" };
+
+  constructor(name: string, command: readonly string[], args: readonly string[], env: NodeJS.ProcessEnv) {
+    this.name = name;
+    this.child = spawn(command[0] as string, [...command.slice(1), ...args], { env, stdio: ["pipe", "pipe", "inherit"] });
+    this.child.on("exit", (code) => {
+      if (code !== 0) fail(`the ${name} process ended with ${code}`);
+    });
+    if (this.child.stdout) {
+      createInterface({ input: this.child.stdout }).on("line", (line) => {
+        this.events.push(JSON.parse(line) as Event);
+        this.#look();
+      });
+    }
+  }
+
+  /** The first `count` events that `accept` takes, from `from` on. */
+  wait(count: number, from: number, accept: (event: Event) => boolean): Promise<Event[]> {
+    return new Promise((resolve) => {
+      this.#look = () => {
+        const found = this.events.slice(from).filter(accept);
+        if (found.length >= count) resolve(found);
+      };
+      this.#look();
+    });
+  }
+
+  tell(command: object): void {
+    this.child.stdin?.write(`${JSON.stringify(command)}\n`);
+  }
+}
+
+const peers: DemoPeer[] = [];
+function fail(why: string): never {
+  process.stderr.write(`demo failed: ${why}\n`);
+  for (const peer of peers) peer.child.kill("SIGKILL");
+  process.exit(1);
+}
+const timer = setTimeout(() => fail(`not done after ${TIMEOUT_MS / 1000} s`), TIMEOUT_MS);
+process.on("SIGINT", () => fail("interrupted"));
+
+const startMs = performance.now();
+const say = (text: string) => process.stdout.write(`${text}\n`);
+say("Starting three nodes, one per runtime, with one shared key …");
+const env = { ...process.env, ASOC_API_KEY: randomBytes(32).toString("hex") };
+const args = [`demo-${randomBytes(4).toString("hex")}`, String(randomInt(20_000, 30_000))];
+for (const [name, command] of Object.entries(COMMANDS)) peers.push(new DemoPeer(name, command, args, env));
+
+for (const peer of peers) {
+  const [ready] = await peer.wait(1, 0, (event) => event.event === "ready");
+  peer.ready = ready as Event; // wait() gives at least one
+}
+await Promise.all(peers.map((peer) => peer.wait(1, 0, (event) => event.event === "peers")));
+say(`They found each other by UDP beacons on loopback, ${((performance.now() - startMs) / 1000).toFixed(1)} s after the start.`);
+say("Each sends examples/data/sine.npy and 256 MiB of random data to each …");
+
+const rows: string[][] = [];
+let wrong = 0;
+for (const sender of peers) {
+  for (const receiver of peers) {
+    if (sender === receiver) continue;
+    const from = receiver.events.length;
+    sender.tell({ to: receiver.ready.id });
+    const received = await receiver.wait(1 + BULK_TENSORS, from, (event) => event.event === "received");
+    const [array, ...bulk] = received;
+    const whole =
+      array?.sha256 === sender.ready.array &&
+      bulk.every((tensor) => tensor.sha256 === sender.ready.bulk) &&
+      received.every((tensor) => tensor.from === sender.ready.id);
+    if (!whole) wrong++;
+    const bytes = bulk.reduce((sum, tensor) => sum + (tensor.bytes ?? 0), 0);
+    const seconds = bulk.reduce((sum, tensor) => sum + (tensor.seconds ?? 0), 0);
+    const rate = (bytes / 1e6 / seconds).toFixed(0);
+    rows.push([sender.name, receiver.name, rate, whole ? "equal" : "DIFFERENT"]);
+    say(`  ${sender.name} → ${receiver.name}: ${rate} MB/s`);
+  }
+}
+
+const table = [["from", "to", "MB/s", "digests"], ...rows];
+const widths = [0, 1, 2, 3].map((column) => Math.max(...table.map((row) => (row[column] ?? "").length)));
+say("");
+for (const row of table) say(row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("   ").trimEnd());
+for (const peer of peers) peer.tell({ close: true });
+await Promise.all(peers.map((peer) => new Promise((resolve) => peer.child.once("close", resolve))));
+clearTimeout(timer);
+say("");
+if (wrong > 0) fail(`${wrong} of ${rows.length} directions arrived different`);
+say(`All ${rows.length} directions arrived as sent. ${((performance.now() - startMs) / 1000).toFixed(1)} s in all.`);

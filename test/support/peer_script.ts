@@ -1,0 +1,190 @@
+/**
+ * One node as a process, on any runtime: joins with the options of its JSON argument, prints one JSON object a line,
+ * and takes commands as JSON lines on stdin. Tests of real processes drive it.
+ *
+ * Argument: `{ options: JoinOptions }`. Commands, each with `cmd`:
+ *   send { id, to, bytes, seed, count, parallel, endless }   prints sent or sendFailed for each tensor, then sendDone
+ *   stop                                                     ends the sends with a count after the tensor under way
+ *   addPeer { address }   peers   stats { id }   close   abort
+ */
+import { createHash } from "node:crypto";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { AsocError, type IncomingStream, type JoinOptions, join, parseAddress } from "../../src/mod.ts";
+
+/** What `send` takes; the tensor's content follows from `seed` and `bytes`. */
+export interface SendCommand {
+  readonly cmd: "send";
+  /** Repeated in every event about it. */
+  readonly id: string;
+  /** A peer's id, or "all". */
+  readonly to: string;
+  readonly bytes?: number;
+  readonly seed?: number;
+  readonly count?: number;
+  /** All at once instead of one by one. */
+  readonly parallel?: boolean;
+  /** One tensor that never ends. */
+  readonly endless?: boolean;
+}
+
+export type Command =
+  | SendCommand
+  | { readonly cmd: "stop" | "peers" | "close" | "abort" }
+  | { readonly cmd: "stats"; readonly id: string }
+  | { readonly cmd: "addPeer"; readonly address: string };
+
+const MiB = 1024 * 1024;
+/** A `progress` event comes once a stream has brought so much. */
+const PROGRESS_BYTES = 32 * MiB;
+/** Different contents among the tensors of one `send`; few, so that long series keep little memory. */
+const CONTENTS = 4;
+
+function print(event: string, fields: Record<string, unknown>): void {
+  process.stdout.write(`${JSON.stringify({ event, ...fields })}\n`);
+}
+
+function failure(error: unknown): Record<string, unknown> {
+  if (!(error instanceof AsocError)) return { code: undefined, message: String(error) };
+  const cause = error.cause instanceof AsocError ? error.cause.code : undefined;
+  return { code: error.code, message: error.message, details: error.details, cause };
+}
+
+const contents = new Map<string, { data: Uint8Array; sha256: string }>();
+
+/** `bytes` pseudo-random bytes (xorshift32) and their digest. */
+function content(bytes: number, seed: number): { data: Uint8Array; sha256: string } {
+  const key = `${bytes}/${seed}`;
+  const known = contents.get(key);
+  if (known) return known;
+  const words = new Uint32Array(Math.ceil(bytes / 4));
+  let word = (seed * 2654435761 + 88675123) >>> 0 || 1;
+  for (let i = 0; i < words.length; i++) {
+    word ^= word << 13;
+    word ^= word >>> 17;
+    word ^= word << 5;
+    words[i] = word;
+  }
+  const data = new Uint8Array(words.buffer, 0, bytes);
+  const made = { data, sha256: createHash("sha256").update(data).digest("hex") };
+  if (contents.size >= 2 * CONTENTS) contents.delete(contents.keys().next().value ?? "");
+  contents.set(key, made);
+  return made;
+}
+
+async function* endless(): AsyncGenerator<Uint8Array> {
+  const { data } = content(MiB, 1);
+  for (;;) yield data;
+}
+
+const { options } = JSON.parse(process.argv[2] ?? "{}") as { options: JoinOptions };
+const node = await join(options);
+let stopped = false;
+
+async function receive(stream: IncomingStream): Promise<void> {
+  const { streamId } = stream;
+  const peer = stream.peer.id;
+  let told = false;
+  const onProgress = (bytes: number) => {
+    if (told || bytes < PROGRESS_BYTES) return;
+    told = true;
+    print("progress", { peer, streamId, bytes });
+  };
+  try {
+    using tensor = await stream.tensor({ onProgress });
+    const sha256 = createHash("sha256").update(tensor.bytes).digest("hex");
+    print("tensor", { peer, streamId, bytes: tensor.bytes.length, sha256 });
+  } catch (error) {
+    print("tensorFailed", { peer, streamId, ...failure(error) });
+  }
+}
+
+async function send(command: SendCommand): Promise<void> {
+  const { id, to, bytes = 0, seed = 1, count = 1, parallel = false } = command;
+  const one = async (index: number) => {
+    try {
+      const { data, sha256 } = content(bytes, seed + (index % CONTENTS));
+      const source = command.endless ? endless() : data;
+      if (to === "all") {
+        for (const { peer, report, error } of await node.sendAll(source)) {
+          if (report)
+            print("sent", { id, to: peer.id, streamId: report.streamId, bytes: report.bytes, sha256 });
+          else print("sendFailed", { id, to: peer.id, ...failure(error) });
+        }
+      } else {
+        const report = await node.send(to, source);
+        print("sent", { id, to, streamId: report.streamId, bytes: report.bytes, sha256 });
+      }
+    } catch (error) {
+      print("sendFailed", { id, to, ...failure(error) });
+    }
+  };
+  if (parallel) await Promise.all(Array.from({ length: count }, (_, index) => one(index)));
+  else for (let index = 0; index < count && !stopped; index++) await one(index);
+  print("sendDone", { id });
+}
+
+async function close(how: "close" | "abort"): Promise<void> {
+  try {
+    await node[how]();
+    print("closed", {});
+  } catch (error) {
+    print("closed", failure(error));
+  }
+  process.exit(0);
+}
+
+async function run(command: Command): Promise<void> {
+  switch (command.cmd) {
+    case "send":
+      return send(command);
+    case "stop":
+      stopped = true;
+      return;
+    case "addPeer":
+      return node.addPeer(parseAddress(command.address));
+    case "peers":
+      return print("peers", { peers: node.peers.list() });
+    case "stats": {
+      const refusedBeacons = Object.fromEntries(node.stats.refusedBeacons);
+      return print("stats", { ...node.stats, refusedBeacons, id: command.id });
+    }
+    default:
+      return close(command.cmd);
+  }
+}
+
+async function watch(): Promise<void> {
+  for await (const event of node.events()) {
+    if (event.kind === "joined") print("joined", { ...event.peer });
+    else if (event.kind === "named") print("named", { ...event.peer, was: event.was });
+    else if (event.kind === "left") {
+      print("left", { ...event.peer, reason: event.reason, ...(event.error ? failure(event.error) : {}) });
+    } else if (event.kind === "dialFailed")
+      print("dialFailed", { address: event.address, ...failure(event.error) });
+    else if (event.kind === "refused") {
+      const { address, reason, nodeId, error } = event;
+      print("refused", {
+        host: address.host,
+        port: address.port,
+        reason,
+        nodeId,
+        ...(error ? failure(error) : {}),
+      });
+    } else if (event.kind === "streamFailed") {
+      print("streamFailed", { peer: event.peer.id, ...failure(event.error), streamId: event.streamId });
+    } else print("streamStarted", { peer: event.peer.id, streamId: event.streamId });
+  }
+}
+
+async function take(): Promise<void> {
+  for await (const stream of node.incoming) void receive(stream);
+}
+
+void watch();
+void take();
+for (const peer of node.peers) print("joined", { ...peer }); // those that were quicker than the line above
+createInterface({ input: process.stdin })
+  .on("line", (line) => void run(JSON.parse(line) as Command))
+  .on("close", () => void close("abort"));
+print("ready", { nodeId: node.id, port: node.port, runtime: node.runtime });
