@@ -5,7 +5,7 @@ import { DEFAULT_LIMITS, type Limits, type Timing } from "./core/limits.ts";
 import { AsocNode, type NodeConfig } from "./core/node.ts";
 import type { Address, Runtime } from "./core/runtime.ts";
 import { utf8 } from "./core/wire/bytes.ts";
-import { makeNodeId, parseNodeId } from "./core/wire/node_id.ts";
+import { makeNodeId, nameTag, parseNodeId } from "./core/wire/node_id.ts";
 
 export const DEFAULT_COMMUNITY = "default";
 /** TCP port of a node that stays; UDP port of the beacons (RFC-0001, Phases). */
@@ -57,6 +57,13 @@ export async function runtimeAtHand(): Promise<Runtime> {
   if ("Deno" in globalThis) return (await import("./runtime/deno/mod.ts")).runtime;
   if ("Bun" in globalThis) return (await import("./runtime/bun/mod.ts")).runtime;
   return (await import("./runtime/node/mod.ts")).runtime;
+}
+
+/** Whether `nodeId` carries the tag of `name` in `community`, so that others can address it by that name. */
+export async function carriesName(nodeId: string, community: string, name: string): Promise<boolean> {
+  const { crypto } = await runtimeAtHand();
+  const id = parseNodeId(nodeId);
+  return nameTag(community, name, crypto).every((byte, index) => byte === id[index]);
 }
 
 /** The options, checked and completed. */

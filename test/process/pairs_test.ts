@@ -54,7 +54,7 @@ async function exchange(
   const came = receiver.all("tensor", { peer: senderName }, from);
   assert.equal(came.length, count + 2);
   assert.equal(
-    came.reduce((sum, tensor) => sum + Number(tensor["bytes"]), 0),
+    came.reduce((sum, tensor) => sum + Number(tensor.bytes), 0),
     bytes + 32 * MiB,
   );
   assert.deepEqual(
@@ -78,17 +78,17 @@ test("the counters of every node equal what its tensors add up to", async () => 
   const perPair = SIZES.reduce((sum, size) => sum + size, 32 * MiB);
   for (const peer of [...diallers.values(), ...dialled.values()]) {
     const stats = await peer.stats();
-    assert.equal(stats["payloadBytesIn"], 3 * perPair, peer.runtime);
-    assert.equal(stats["payloadBytesOut"], 3 * perPair, peer.runtime);
-    assert.equal(stats["connections"], 3, peer.runtime);
-    assert.equal(stats["memoryUsedBytes"], 0, `${peer.runtime}: all memory was given back`);
+    assert.equal(stats.payloadBytesIn, 3 * perPair, peer.runtime);
+    assert.equal(stats.payloadBytesOut, 3 * perPair, peer.runtime);
+    assert.equal(stats.connections, 3, peer.runtime);
+    assert.equal(stats.memoryUsedBytes, 0, `${peer.runtime}: all memory was given back`);
   }
 });
 
 test("close() of a node that is connected to three others ends its process, and they see it leave", async () => {
   for (const runtime of RUNTIMES) {
     const closed = await pick(diallers, runtime).close();
-    assert.equal(closed["code"], undefined, `${runtime}: ${closed["message"]}`);
+    assert.equal(closed.code, undefined, `${runtime}: ${closed.message}`);
     for (const peer of dialled.values()) await peer.event("left", { id: pick(diallers, runtime).id });
   }
 });
@@ -105,9 +105,9 @@ for (const runtime of RUNTIMES) {
     const { streamId } = await first.event("progress");
     await first.kill();
     const failed = await sender.event("sendFailed", { id });
-    assert.equal(failed["code"], "ASOC_CONNECTION_LOST");
-    assert.match(String(failed["message"]), new RegExp(`Stream ${streamId} was not sent whole`));
-    assert.equal((failed["details"] as { streamId?: number }).streamId, streamId);
+    assert.equal(failed.code, "ASOC_CONNECTION_LOST");
+    assert.match(String(failed.message), new RegExp(`Stream ${streamId} was not sent whole`));
+    assert.equal((failed.details as { streamId?: number }).streamId, streamId);
     await sender.event("left", { id: name });
     await sender.event("dialFailed");
     const from = sender.mark;
@@ -126,13 +126,13 @@ for (const runtime of RUNTIMES) {
     await sender.kill();
     for (const kind of ["streamFailed", "tensorFailed"]) {
       const failed = await receiver.event(kind, { peer, streamId });
-      assert.equal(failed["code"], "ASOC_INCOMPLETE_STREAM");
-      assert.match(String(failed["message"]), new RegExp(`Stream ${streamId} is incomplete`));
+      assert.equal(failed.code, "ASOC_INCOMPLETE_STREAM");
+      assert.match(String(failed.message), new RegExp(`Stream ${streamId} is incomplete`));
     }
     await receiver.event("left", { id: peer });
     assert.deepEqual(receiver.all("tensor"), []);
-    const stats = await receiver.statsUntil((now) => now["memoryUsedBytes"] === 0);
-    assert.equal(stats["connections"], 0);
+    const stats = await receiver.statsUntil((now) => now.memoryUsedBytes === 0);
+    assert.equal(stats.connections, 0);
     await using again = await Peer.start(runtime, { peers: [receiver.address] });
     await again.event("joined");
     await receiver.receives(await again.send(receiver.address, { bytes: MiB }), again.id, 0);

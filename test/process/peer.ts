@@ -29,8 +29,8 @@ export class Peer implements AsyncDisposable {
   private constructor(runtime: RuntimeName, process: Process, ready: Json) {
     this.runtime = runtime;
     this.process = process;
-    this.id = String(ready["nodeId"]);
-    this.port = Number(ready["port"]);
+    this.id = String(ready.nodeId);
+    this.port = Number(ready.port);
   }
 
   /** Starts it and waits until its ports are open. On loopback and without discovery unless told otherwise. */
@@ -43,7 +43,7 @@ export class Peer implements AsyncDisposable {
     const json = JSON.stringify({ options: complete });
     const process = Process.script(runtime, "test/support/peer_script.ts", [json], where);
     try {
-      return new Peer(runtime, process, await process.waitFor((event) => event["event"] === "ready"));
+      return new Peer(runtime, process, await process.waitFor((event) => event.event === "ready"));
     } catch (error) {
       await process[Symbol.asyncDispose]();
       throw error;
@@ -103,7 +103,7 @@ export class Peer implements AsyncDisposable {
       const fields = { peer, streamId };
       const came = await this.event("tensor", fields, timeoutMs, from);
       assert.deepEqual(
-        { bytes: came["bytes"], sha256: came["sha256"] },
+        { bytes: came.bytes, sha256: came.sha256 },
         { bytes, sha256 },
         `${this.runtime}, stream ${streamId}`,
       );
@@ -156,5 +156,5 @@ export class Peer implements AsyncDisposable {
 }
 
 function matches(event: Json, kind: string, fields: Json): boolean {
-  return event["event"] === kind && Object.entries(fields).every(([name, value]) => event[name] === value);
+  return event.event === kind && Object.entries(fields).every(([name, value]) => event[name] === value);
 }

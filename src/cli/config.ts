@@ -1,0 +1,174 @@
+/**
+ * The settings of a node: from flags, then from the environment, then defaults, each value checked with zod.
+ *
+ * An error names the flag or variable, what it wants, and what it got.
+ */
+import { readFile } from "node:fs/promises";
+import { z } from "zod";
+import { type Address, DEFAULT_COMMUNITY, DEFAULT_DISCOVERY_PORT, parseAddress, parseNodeId } from "../mod.ts";
+import type { Args } from "./args.ts";
+import { usageError } from "./exit_codes.ts";
+import { type Environment, loadKey, reason } from "./key.ts";
+
+/** All that joining needs, checked. */
+export interface NodeSettings {
+  readonly community: string;
+  readonly key: Uint8Array;
+  readonly host: string;
+  readonly port: number;
+  /** What named the port, for an error about it. */
+  readonly portSource: string;
+  readonly name: string | undefined;
+  readonly nodeId: string | undefined;
+  readonly stateDir: string | undefined;
+  readonly peers: readonly Address[];
+  /** What the flags say; undefined: on unless there are static peers. */
+  readonly discovery: boolean | undefined;
+  readonly discoveryPort: number;
+  readonly warnings: readonly string[];
+}
+
+const MAX_PORT = 65_535;
+const MAX_NAME_CHARACTERS = 255;
+
+const line = z
+  .string()
+  .min(1)
+  .max(MAX_NAME_CHARACTERS)
+  .regex(/^[^\p{Cc}]*$/u);
+const wholeNumber = z
+  .string()
+  .regex(/^\d{1,15}$/)
+  .transform(Number);
+
+/** What single settings want; the description is the "expected …" of their errors. */
+const SCHEMAS = {
+  community: line.describe(`a name of 1 to ${MAX_NAME_CHARACTERS} characters`),
+  name: line.describe(`a name of 1 to ${MAX_NAME_CHARACTERS} characters`),
+  host: z
+    .string()
+    .regex(/^[^\s/@]+$/)
+    .describe("an IP address or a host name of this machine"),
+  port: wholeNumber.refine((port) => port <= MAX_PORT).describe(`a whole number from 0 to ${MAX_PORT}`),
+  discoveryPort: wholeNumber
+    .refine((port) => port >= 1 && port <= MAX_PORT)
+    .describe(`a whole number from 1 to ${MAX_PORT}`),
+  nodeId: z.string().refine(succeeds(parseNodeId)).describe("a UUID"),
+  address: z.string().refine(succeeds(parseAddress)).transform(parseAddress).describe("HOST:PORT"),
+  path: z.string().min(1).describe("a path"),
+  count: wholeNumber.refine((count) => count >= 1 && count <= 1_000_000_000).describe("a whole number from 1"),
+  seconds: z
+    .string()
+    .regex(/^\d{1,9}(\.\d{1,9})?$/)
+    .transform(Number)
+    .describe("a number of seconds"),
+} as const;
+
+function succeeds(parse: (text: string) => unknown): (text: string) => boolean {
+  return (text) => {
+    try {
+      parse(text);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+}
+
+/** `text` as `kind` wants it. Throws a usage error that names `source`. */
+export function check<K extends keyof typeof SCHEMAS>(
+  kind: K,
+  source: string,
+  text: string,
+): z.output<(typeof SCHEMAS)[K]> {
+  const schema: z.ZodType<unknown> = SCHEMAS[kind];
+  const result = schema.safeParse(text);
+  if (!result.success) throw usageError(`${source}: expected ${schema.description}, got ${JSON.stringify(text)}`);
+  return result.data as z.output<(typeof SCHEMAS)[K]>; // the schema is SCHEMAS[kind]
+}
+
+/** The flag's value, checked, or undefined when it was not given. */
+export function flag<K extends keyof typeof SCHEMAS>(
+  kind: K,
+  args: Args,
+  name: string,
+): z.output<(typeof SCHEMAS)[K]> | undefined {
+  const text = args.text(name);
+  return text === undefined ? undefined : check(kind, `--${name}`, text);
+}
+
+/** A value and what named it. An empty variable counts as not set. */
+function pick(args: Args, flagName: string, env: Environment, variable: string | undefined) {
+  const text = args.text(flagName);
+  if (text !== undefined) return { source: `--${flagName}`, text };
+  const value = variable === undefined ? undefined : env[variable];
+  return variable !== undefined && value ? { source: variable, text: value } : undefined;
+}
+
+/**
+ * The settings of a command that joins, `defaultPort` being its own. Reads the key and the peers files.
+ * Throws a usage error.
+ */
+export async function nodeSettings(args: Args, env: Environment, defaultPort: number): Promise<NodeSettings> {
+  const community = pick(args, "community", env, "ASOC_COMMUNITY");
+  const host = pick(args, "host", env, "ASOC_HOST");
+  const port = pick(args, "port", env, "ASOC_PORT");
+  const discoveryPort = pick(args, "discovery-port", env, "ASOC_DISCOVERY_PORT");
+  if (args.has("node-id") && args.has("name")) {
+    throw usageError("--name: cannot be given together with --node-id, because a name is carried by the id");
+  }
+  if (args.has("node-id") && args.has("state-dir")) {
+    throw usageError("--state-dir: cannot be given together with --node-id, because it keeps the node id");
+  }
+  if (args.has("discovery") && args.has("no-discovery")) {
+    throw usageError("--discovery: cannot be given together with --no-discovery");
+  }
+  const settings = {
+    community: community ? check("community", community.source, community.text) : DEFAULT_COMMUNITY,
+    host: host ? check("host", host.source, host.text) : "0.0.0.0",
+    port: port ? check("port", port.source, port.text) : defaultPort,
+    portSource: port?.source ?? "--port",
+    name: flag("name", args, "name"),
+    nodeId: flag("nodeId", args, "node-id"),
+    stateDir: flag("path", args, "state-dir"),
+    discovery: args.has("discovery") ? true : args.has("no-discovery") ? false : undefined,
+    discoveryPort: discoveryPort
+      ? check("discoveryPort", discoveryPort.source, discoveryPort.text)
+      : DEFAULT_DISCOVERY_PORT,
+    peers: await staticPeers(args, env),
+  };
+  const { key, warnings } = await loadKey(flag("path", args, "api-key-file"), env);
+  return { ...settings, key, warnings };
+}
+
+/** --peers and --peers-file together; ASOC_PEERS where neither was given. */
+async function staticPeers(args: Args, env: Environment): Promise<Address[]> {
+  const peers: Address[] = [];
+  for (const text of args.list("peers")) peers.push(...listOf("--peers", text));
+  for (const path of args.list("peers-file")) peers.push(...(await peersOfFile(path)));
+  const variable = env["ASOC_PEERS"];
+  if (!args.has("peers") && !args.has("peers-file") && variable) peers.push(...listOf("ASOC_PEERS", variable));
+  return peers;
+}
+
+function listOf(source: string, text: string): Address[] {
+  const entries = text.split(",").map((entry) => entry.trim());
+  const addresses = entries.filter((entry) => entry !== "").map((entry) => check("address", source, entry));
+  if (addresses.length === 0) throw usageError(`${source}: expected HOST:PORT,..., got ${JSON.stringify(text)}`);
+  return addresses;
+}
+
+async function peersOfFile(path: string): Promise<Address[]> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    throw usageError(`--peers-file: expected a readable file, got ${path} (${reason(error)})`);
+  }
+  const addresses: Address[] = [];
+  for (const [index, entry] of text.split(/\r?\n/).entries()) {
+    const address = entry.replace(/#.*/, "").trim();
+    if (address !== "") addresses.push(check("address", `--peers-file ${path} line ${index + 1}`, address));
+  }
+  return addresses;
+}

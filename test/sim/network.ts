@@ -1,0 +1,287 @@
+/**
+ * A simulated network on virtual time: hosts, connections, broadcasts, and the faults of real ones.
+ *
+ * Every random choice comes from one seed. It knows nothing of ASoc: it carries bytes.
+ */
+import { formatAddress, isLoopback } from "../../src/core/address.ts";
+import type { Address, Conn, DatagramOptions, DatagramSocket, DialOptions, Listener, NetworkInterface, Transport } from "../../src/core/runtime.ts";
+import { dialFailure, dialTimeout, listenFailure } from "../../src/runtime/common/failures.ts";
+import type { VirtualTime } from "./clock.ts";
+import { type EndCause, type LinkQuality, SimConn, type Wire } from "./conn.ts";
+import type { Random } from "./random.ts";
+
+export interface NetworkOptions extends LinkQuality {
+  readonly datagramLoss: number;
+  readonly datagramCopies: number;
+}
+
+export const CALM: NetworkOptions = {
+  minLatencyMs: 1,
+  maxLatencyMs: 3,
+  bytesPerMs: 1_000_000,
+  windowBytes: 512 * 1024,
+  segmentBytes: 64 * 1024,
+  cutChance: 0.2,
+  datagramLoss: 0,
+  datagramCopies: 0,
+};
+
+/** One connection between two hosts, for whoever injects faults and keeps books. */
+export interface Connection {
+  readonly from: SimHost;
+  readonly to: SimHost;
+  readonly dialled: SimConn;
+  readonly accepted: SimConn;
+  openedMs: number;
+}
+
+/** A connection that did not end with a FIN in each direction. */
+export interface UncleanEnd extends EndCause {
+  readonly connection: Connection;
+  readonly atMs: number;
+}
+
+interface Bound {
+  readonly host: string;
+  readonly port: number;
+}
+interface BoundListener extends Bound {
+  readonly accept: (conn: Conn) => void;
+}
+interface BoundSocket extends Bound {
+  readonly shared: boolean;
+  readonly receive: DatagramOptions["receive"];
+}
+
+export class Network {
+  readonly time: VirtualTime;
+  readonly random: Random;
+  options: NetworkOptions;
+  readonly hosts: SimHost[] = [];
+  readonly connections = new Set<Connection>();
+  readonly uncleanEnds: UncleanEnd[] = [];
+  readonly #groups = new Map<SimHost, number>();
+
+  constructor(time: VirtualTime, random: Random, options: Partial<NetworkOptions> = {}) {
+    this.time = time;
+    this.random = random;
+    this.options = { ...CALM, ...options };
+  }
+
+  /** A host with these addresses (the first is its own), reading in place or copying. */
+  addHost(addresses: readonly [string, ...string[]], directRead = true): SimHost {
+    const host = new SimHost(this, addresses, directRead);
+    this.hosts.push(host);
+    return host;
+  }
+
+  /** Only hosts of one group reach each other. Bytes under way wait; dials and datagrams are lost. */
+  partition(...groups: readonly (readonly SimHost[])[]): void {
+    this.#groups.clear();
+    for (const [index, group] of groups.entries()) for (const host of group) this.#groups.set(host, index);
+    for (const { dialled, accepted } of [...this.connections]) {
+      dialled.deliver();
+      accepted.deliver();
+    }
+  }
+
+  heal(): void {
+    this.partition();
+  }
+
+  reaches(one: SimHost, other: SimHost): boolean {
+    return (this.#groups.get(one) ?? -1) === (this.#groups.get(other) ?? -1);
+  }
+
+  /** Both ends see a failure, and what is on its way is lost. */
+  cut(connection: Connection): void {
+    if (!this.connections.has(connection)) return;
+    this.#ended(connection, { by: "cut", error: undefined });
+    const cause = new Error("the connection was lost");
+    const [first, second] = this.random.chance(0.5)
+      ? [connection.dialled, connection.accepted]
+      : [connection.accepted, connection.dialled];
+    first.cut(cause);
+    this.time.after(this.random.between(0, 5), () => second.cut(cause));
+  }
+
+  connect(from: SimHost, to: SimHost, local: Address, remote: Address): Connection {
+    const wire: Wire = {
+      time: this.time,
+      random: this.random.fork(),
+      quality: this.options,
+      blocked: () => !this.reaches(from, to),
+      ended: (cause) => this.#ended(connection, cause),
+    };
+    const dialled = new SimConn(wire, "dialler", local, remote, from.directRead);
+    const accepted = new SimConn(wire, "acceptor", remote, local, to.directRead);
+    SimConn.join(dialled, accepted);
+    const connection: Connection = { from, to, dialled, accepted, openedMs: this.time.nowMs() };
+    this.connections.add(connection);
+    return connection;
+  }
+
+  latencyMs(): number {
+    return this.random.between(this.options.minLatencyMs, this.options.maxLatencyMs);
+  }
+
+  /** The host that has `address`, as seen from `from`. */
+  find(from: SimHost, address: string): SimHost | undefined {
+    if (isLoopback(address)) return from;
+    return this.hosts.find((host) => host.addresses.includes(address));
+  }
+
+  #ended(connection: Connection, cause: EndCause | undefined): void {
+    if (!this.connections.delete(connection) || !cause) return;
+    this.uncleanEnds.push({ ...cause, connection, atMs: this.time.nowMs() });
+  }
+}
+
+/** One machine: its addresses, ports and sockets. */
+export class SimHost {
+  readonly network: Network;
+  readonly addresses: readonly [string, ...string[]];
+  readonly directRead: boolean;
+  readonly listeners = new Set<BoundListener>();
+  readonly sockets = new Set<BoundSocket>();
+  readonly transport: Transport;
+  #nextPort = 40_000;
+
+  constructor(network: Network, addresses: readonly [string, ...string[]], directRead: boolean) {
+    this.network = network;
+    this.addresses = addresses;
+    this.directRead = directRead;
+    this.transport = {
+      capabilities: { directRead, sourceAddress: true },
+      dial: (to, options) => this.#dial(to, options),
+      listen: (at, accept) => this.#listen(at, accept),
+      bindDatagram: (at, options) => this.#bind(at, options),
+    };
+  }
+
+  get address(): string {
+    return this.addresses[0];
+  }
+
+  interfaces(): NetworkInterface[] {
+    const own = this.addresses.map((address) => ({ address, broadcast: address.replace(/\d+$/, "255") }));
+    return [{ address: "127.0.0.1", broadcast: "127.255.255.255" }, ...own];
+  }
+
+  #dial(to: Address, options: DialOptions): Promise<Conn> {
+    const { time } = this.network;
+    const { timeoutMs, signal, localHost } = options;
+    return new Promise((resolve, reject) => {
+      let connection: Connection | undefined;
+      const fail = (reason: unknown) => settle(() => reject(reason));
+      const abort = () => fail(signal?.reason);
+      let settled = false;
+      const settle = (run: () => void) => {
+        if (settled) return;
+        settled = true;
+        timer.cancel();
+        signal?.removeEventListener("abort", abort);
+        run();
+      };
+      const timer = time.after(timeoutMs, () => fail(dialTimeout(to, timeoutMs)));
+      signal?.addEventListener("abort", abort, { once: true });
+      if (signal?.aborted) return abort();
+      const source = localHost ?? (isLoopback(to.host) ? "127.0.0.1" : this.address);
+      const local = { host: source, port: this.#nextPort++ };
+      const knock = () => {
+        if (settled) return;
+        const host = this.network.find(this, to.host);
+        if (!host || !this.network.reaches(this, host)) {
+          time.after(1000, knock); // SYN again
+          return;
+        }
+        const listener = host.#listenerAt(to);
+        const latencyMs = this.network.latencyMs();
+        if (!listener) {
+          time.after(latencyMs, () => fail(dialFailure(to, { code: "ECONNREFUSED" })));
+          return;
+        }
+        const made = this.network.connect(this, host, local, to);
+        connection = made;
+        time.after(latencyMs, () => {
+          if (settled) made.dialled.abort(new Error("nobody waits for this connection any more"));
+          else settle(() => resolve(made.dialled));
+        });
+        listener.accept(made.accepted);
+      };
+      time.after(this.network.latencyMs(), knock);
+    });
+  }
+
+  #listen(at: Address, accept: (conn: Conn) => void): Promise<Listener> {
+    const port = at.port === 0 ? this.#nextPort++ : at.port;
+    const listener: BoundListener = { host: at.host, port, accept };
+    if (this.#overlap(this.listeners, listener)) return Promise.reject(listenFailure(at, { code: "EADDRINUSE" }));
+    this.listeners.add(listener);
+    return Promise.resolve({
+      address: { host: at.host, port },
+      close: () => {
+        this.listeners.delete(listener);
+        return Promise.resolve();
+      },
+    });
+  }
+
+  #bind(at: Address, options: DatagramOptions): Promise<DatagramSocket> {
+    const port = at.port === 0 ? this.#nextPort++ : at.port;
+    const socket: BoundSocket = { host: at.host, port, shared: options.shared, receive: options.receive };
+    const other = this.#overlap(this.sockets, socket);
+    if (other && !(other.shared && socket.shared)) return Promise.reject(listenFailure(at, { code: "EADDRINUSE" }, "UDP"));
+    this.sockets.add(socket);
+    return Promise.resolve({
+      address: { host: at.host, port },
+      send: (packet, to) => {
+        if (!this.sockets.has(socket)) return Promise.reject(new Error("the datagram socket is closed"));
+        this.#cast(packet.slice(), { host: isLoopback(to.host) ? "127.0.0.1" : this.address, port }, to);
+        return Promise.resolve();
+      },
+      close: () => {
+        this.sockets.delete(socket);
+        return Promise.resolve();
+      },
+    });
+  }
+
+  #cast(packet: Uint8Array, from: Address, to: Address): void {
+    const { network } = this;
+    const { datagramLoss, datagramCopies } = network.options;
+    const broadcast = to.host.endsWith(".255");
+    const target = broadcast ? undefined : network.find(this, to.host);
+    for (const host of isLoopback(to.host) ? [this] : network.hosts) {
+      if (target ? host !== target : !broadcast) continue;
+      for (const socket of host.sockets) {
+        if (socket.port !== to.port) continue;
+        const copies = host !== this && network.random.chance(datagramLoss) ? 0 : network.random.chance(datagramCopies) ? 2 : 1;
+        for (let copy = 0; copy < copies; copy++) {
+          network.time.after(network.latencyMs(), () => {
+            if (network.reaches(this, host) && host.sockets.has(socket)) socket.receive(packet.slice(), from);
+          });
+        }
+        if (!broadcast) break; // a shared port receives unicast once
+      }
+    }
+  }
+
+  #listenerAt(to: Address): BoundListener | undefined {
+    for (const listener of this.listeners) {
+      if (listener.port === to.port && (listener.host === to.host || listener.host === "0.0.0.0")) return listener;
+    }
+    return undefined;
+  }
+
+  #overlap<T extends Bound>(bound: Iterable<T>, wanted: Bound): T | undefined {
+    for (const one of bound) {
+      if (one.port === wanted.port && (one.host === wanted.host || [one.host, wanted.host].includes("0.0.0.0"))) return one;
+    }
+    return undefined;
+  }
+
+  toString(): string {
+    return formatAddress({ host: this.address, port: 0 });
+  }
+}
