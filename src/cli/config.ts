@@ -22,8 +22,10 @@ export interface NodeSettings {
   readonly nodeId: string | undefined;
   readonly stateDir: string | undefined;
   readonly peers: readonly Address[];
-  /** What the flags say; undefined: on unless there are static peers. */
-  readonly discovery: boolean | undefined;
+  /** On unless static peers were given, or as the flags say. */
+  readonly discovery: boolean;
+  /** A flag says so. */
+  readonly discoveryChosen: boolean;
   readonly discoveryPort: number;
   readonly warnings: readonly string[];
 }
@@ -117,9 +119,6 @@ export async function nodeSettings(args: Args, env: Environment, defaultPort: nu
   if (args.has("node-id") && args.has("name")) {
     throw usageError("--name: cannot be given together with --node-id, because a name is carried by the id");
   }
-  if (args.has("node-id") && args.has("state-dir")) {
-    throw usageError("--state-dir: cannot be given together with --node-id, because it keeps the node id");
-  }
   if (args.has("discovery") && args.has("no-discovery")) {
     throw usageError("--discovery: cannot be given together with --no-discovery");
   }
@@ -131,7 +130,8 @@ export async function nodeSettings(args: Args, env: Environment, defaultPort: nu
     name: flag("name", args, "name"),
     nodeId: flag("nodeId", args, "node-id"),
     stateDir: flag("path", args, "state-dir"),
-    discovery: args.has("discovery") ? true : args.has("no-discovery") ? false : undefined,
+    discovery: args.has("discovery") || !(args.has("no-discovery") || hasStaticPeers(args, env)),
+    discoveryChosen: args.has("discovery") || args.has("no-discovery"),
     discoveryPort: discoveryPort
       ? check("discoveryPort", discoveryPort.source, discoveryPort.text)
       : DEFAULT_DISCOVERY_PORT,
@@ -139,6 +139,10 @@ export async function nodeSettings(args: Args, env: Environment, defaultPort: nu
   };
   const { key, warnings } = await loadKey(flag("path", args, "api-key-file"), env);
   return { ...settings, key, warnings };
+}
+
+function hasStaticPeers(args: Args, env: Environment): boolean {
+  return args.has("peers") || args.has("peers-file") || Boolean(env["ASOC_PEERS"]);
 }
 
 /** --peers and --peers-file together; ASOC_PEERS where neither was given. */

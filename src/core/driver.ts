@@ -167,6 +167,6 @@ export class Driver implements Sink {
     this.#settled = true;
     this.#forgetWait?.();
     this.#forgetWait = undefined;
-    if (error && !this.#ended) this.conn.abort(error);
+    if (error) this.conn.abort(error);
   }
 }

@@ -94,7 +94,7 @@ type CounterName = "framesIn" | "framesOut" | "payloadBytesIn" | "payloadBytesOu
 const COUNTERS: readonly CounterName[] = ["framesIn", "framesOut", "payloadBytesIn", "payloadBytesOut", "unknownFrames", "controlFrames", "copiedBytes", "grownBytes"];
 
 /** Faults that count against an address. A connection that said nothing may be a health check. */
-const BLAMED = new Set(["ASOC_WRONG_KEY", "ASOC_BAD_HANDSHAKE", "ASOC_BAD_VERSION", "ASOC_REPLAYED_HELLO", "ASOC_HANDSHAKE_TIMEOUT"]);
+const BLAMED = new Set(["ASOC_WRONG_KEY", "ASOC_BAD_HANDSHAKE", "ASOC_BAD_VERSION", "ASOC_REPLAYED_HELLO", "ASOC_HANDSHAKE_TIMEOUT", "ASOC_TRUNCATED_FRAME"]);
 
 export class AsocNode {
   readonly #runtime: Runtime;
@@ -328,7 +328,7 @@ export class AsocNode {
   #accept(conn: Conn): void {
     const nowMs = this.#runtime.clock.nowMs();
     // Idle sockets must not keep real peers out: the oldest handshake makes way for a new one.
-    if (this.#admission.pendingHandshakes >= this.#config.limits.maxPendingHandshakes) this.#abortOldestHandshake();
+    if (this.#admission.crowded) this.#abortOldestHandshake();
     const refused = this.#closing ? "closing" : this.#admission.arrive(conn.remote.host, nowMs);
     if (refused) {
       this.#refuse(conn.remote, refused, undefined, undefined);
@@ -341,7 +341,7 @@ export class AsocNode {
   #abortOldestHandshake(): void {
     for (const connection of this.#connections) {
       if (connection.link || connection.target) continue;
-      const error = new LimitError("ASOC_ADMISSION", "Handshake given up: too many are in progress (maxPendingHandshakes)", {
+      const error = new LimitError("ASOC_ADMISSION", "Handshake given up to make room for a newer one (maxPendingHandshakes, maxConnections)", {
         details: { limit: "maxPendingHandshakes" },
       });
       connection.driver.session.abort(error, this.#runtime.clock.nowMs());

@@ -16,6 +16,8 @@ export interface ContractHost {
   readonly host: string;
   /** Lets all that is under way happen; on virtual time it steps the clock. */
   settle<T>(promise: Promise<T>): Promise<T>;
+  /** Resolves after that much of the host's time. */
+  sleep(delayMs: number): Promise<void>;
   /** False where no real socket answers, so a refusal cannot differ from silence. */
   readonly refusals: boolean;
 }
@@ -120,7 +122,7 @@ export function transportContract(host: ContractHost): void {
       written = true;
     });
     // The writer must come to a stand-still: the kernel holds less than this.
-    await host.settle(far.quiet());
+    await host.settle(far.quiet(host.sleep));
     assert.equal(written, false, "the write went through although the reader is paused");
     const before = far.receivedBytes;
     assert.ok(before < bytes.length / 2, `${before} bytes came through a paused connection`);

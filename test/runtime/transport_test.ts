@@ -17,6 +17,7 @@ for (const direct of [true, false]) {
     transport: () => create(direct),
     host: "127.0.0.1",
     settle: (promise) => promise,
+    sleep: (delayMs) => new Promise((resolve) => setTimeout(resolve, delayMs)),
     refusals: true,
   });
 }

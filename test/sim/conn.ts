@@ -28,8 +28,10 @@ export interface Wire {
   readonly quality: LinkQuality;
   /** No packet comes through now; `resume` of both ends is called when that changes. */
   blocked(): boolean;
-  /** The connection has ended: cleanly without `cause`, else by whom and why. */
-  ended(cause: EndCause | undefined): void;
+  /** It ends without a FIN in each direction: by whom and why. */
+  broken(cause: EndCause): void;
+  /** One end is over. */
+  over(): void;
 }
 
 export interface EndCause {
@@ -185,6 +187,7 @@ export class SimConn implements Conn {
   #readEnded = false;
   #writeClosed = false;
   #failed = false;
+  #failure: unknown;
 
   constructor(wire: Wire, role: "dialler" | "acceptor", local: Address, remote: Address, directRead: boolean) {
     this.#wire = wire;
@@ -214,7 +217,8 @@ export class SimConn implements Conn {
   start(sink: Sink): void {
     if (this.#sink) throw new Error("start() twice");
     this.#sink = sink;
-    this.deliver();
+    if (this.#failed) this.#wire.time.after(0, () => sink.fail(this.#failure));
+    else this.deliver();
   }
 
   pause(): void {
@@ -249,8 +253,9 @@ export class SimConn implements Conn {
 
   abort(cause?: Error): void {
     if (this.over) return;
-    this.#wire.ended({ by: this.role, error: cause });
-    const reset = this.#wire.random.chance(0.5);
+    this.#wire.broken({ by: this.role, error: cause });
+    // Bytes that nobody will read are answered with a reset.
+    const reset = this.#in.unreadBytes > 0 || this.#wire.random.chance(0.5);
     if (this.#other?.over !== true && !this.#writeClosed) {
       if (!reset) this.#out?.refuse(new Error("the connection was aborted"));
       this.#out?.signal(reset ? "reset" : "fin");
@@ -264,7 +269,9 @@ export class SimConn implements Conn {
     this.#failed = true;
     this.#in.drop(cause);
     this.#out?.refuse(cause);
+    this.#failure = cause;
     this.#sink?.fail(cause);
+    this.#wire.over();
   }
 
   /** Lost on the way, both directions. */
@@ -324,6 +331,6 @@ export class SimConn implements Conn {
   }
 
   #checkEnd(): void {
-    if (this.over && this.#other?.over) this.#wire.ended(undefined);
+    if (this.over) this.#wire.over();
   }
 }

@@ -32,12 +32,15 @@ export interface Connection {
   readonly to: SimHost;
   readonly dialled: SimConn;
   readonly accepted: SimConn;
-  openedMs: number;
+  /** Set when it ended otherwise than with a FIN in each direction. */
+  broken: UncleanEnd | undefined;
 }
 
 /** A connection that did not end with a FIN in each direction. */
 export interface UncleanEnd extends EndCause {
   readonly connection: Connection;
+  /** Bytes that were written and that never reached the other end's sink. */
+  readonly lostBytes: number;
   readonly atMs: number;
 }
 
@@ -96,7 +99,7 @@ export class Network {
   /** Both ends see a failure, and what is on its way is lost. */
   cut(connection: Connection): void {
     if (!this.connections.has(connection)) return;
-    this.#ended(connection, { by: "cut", error: undefined });
+    this.#broken(connection, { by: "cut", error: undefined });
     const cause = new Error("the connection was lost");
     const [first, second] = this.random.chance(0.5)
       ? [connection.dialled, connection.accepted]
@@ -111,12 +114,15 @@ export class Network {
       random: this.random.fork(),
       quality: this.options,
       blocked: () => !this.reaches(from, to),
-      ended: (cause) => this.#ended(connection, cause),
+      broken: (cause) => this.#broken(connection, cause),
+      over: () => {
+        if (dialled.over && accepted.over) this.connections.delete(connection);
+      },
     };
     const dialled = new SimConn(wire, "dialler", local, remote, from.directRead);
     const accepted = new SimConn(wire, "acceptor", remote, local, to.directRead);
     SimConn.join(dialled, accepted);
-    const connection: Connection = { from, to, dialled, accepted, openedMs: this.time.nowMs() };
+    const connection: Connection = { from, to, dialled, accepted, broken: undefined };
     this.connections.add(connection);
     return connection;
   }
@@ -131,9 +137,11 @@ export class Network {
     return this.hosts.find((host) => host.addresses.includes(address));
   }
 
-  #ended(connection: Connection, cause: EndCause | undefined): void {
-    if (!this.connections.delete(connection) || !cause) return;
-    this.uncleanEnds.push({ ...cause, connection, atMs: this.time.nowMs() });
+  #broken(connection: Connection, cause: EndCause): void {
+    if (connection.broken) return;
+    const lostBytes = connection.dialled.unreadBytes + connection.accepted.unreadBytes;
+    connection.broken = { ...cause, connection, lostBytes, atMs: this.time.nowMs() };
+    this.uncleanEnds.push(connection.broken);
   }
 }
 
@@ -172,7 +180,6 @@ export class SimHost {
     const { time } = this.network;
     const { timeoutMs, signal, localHost } = options;
     return new Promise((resolve, reject) => {
-      let connection: Connection | undefined;
       const fail = (reason: unknown) => settle(() => reject(reason));
       const abort = () => fail(signal?.reason);
       let settled = false;
@@ -202,7 +209,6 @@ export class SimHost {
           return;
         }
         const made = this.network.connect(this, host, local, to);
-        connection = made;
         time.after(latencyMs, () => {
           if (settled) made.dialled.abort(new Error("nobody waits for this connection any more"));
           else settle(() => resolve(made.dialled));

@@ -133,7 +133,7 @@ export class RawPeer implements Disposable {
       socket.on("close", end);
     });
     socket.on("error", () => {}); // a reset is one way to be closed
-    socket.on("data", (part) => {
+    socket.on("data", (part: Buffer) => {
       this.#received = Buffer.concat([this.#received, part]);
       this.#changed?.();
     });

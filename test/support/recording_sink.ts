@@ -6,7 +6,6 @@ export class RecordingSink implements Sink {
   readonly #parts: Uint8Array[] = [];
   readonly #waiting = new Set<() => void>();
   #lent: Uint8Array | undefined;
-  #lastMs = performance.now();
   receivedBytes = 0;
   committedBytes = 0;
   ends = 0;
@@ -84,16 +83,17 @@ export class RecordingSink implements Sink {
     });
   }
 
-  /** Resolves once nothing has come for 150 ms. */
-  async quiet(): Promise<void> {
-    this.#lastMs = performance.now();
-    while (performance.now() - this.#lastMs < 150) await new Promise((resolve) => setTimeout(resolve, 20));
+  /** Resolves once nothing has come for 150 ms of the time that `sleep` knows. */
+  async quiet(sleep: (delayMs: number) => Promise<void>): Promise<void> {
+    for (let before = -1; before !== this.receivedBytes; ) {
+      before = this.receivedBytes;
+      await sleep(150);
+    }
   }
 
   #add(part: Uint8Array): void {
     this.#parts.push(part);
     this.receivedBytes += part.length;
-    this.#lastMs = performance.now();
   }
 
   #check(): void {

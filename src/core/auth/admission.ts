@@ -38,6 +38,11 @@ export class Admission {
   get pendingHandshakes(): number {
     return this.#pending;
   }
+  /** There is room only if a handshake in progress makes way. */
+  get crowded(): boolean {
+    const { maxPendingHandshakes, maxConnections } = this.#limits;
+    return this.#pending > 0 && (this.#pending >= maxPendingHandshakes || this.#pending + this.#sessions >= maxConnections);
+  }
 
   /** A connection from `remote`: undefined admits it to the handshake; `authenticated` or `failed` must follow. */
   arrive(remote: string, nowMs: number): RefusalReason | undefined {
@@ -69,6 +74,7 @@ export class Admission {
     if (!blame) return false;
     const record = this.#record(addressKey(remote));
     if (nowMs - record.lastFailureMs > this.#limits.failureWindowMs) record.failures = 0;
+    if (nowMs - record.lastFailureMs > HOUR_MS) record.blocks = 0;
     record.lastFailureMs = nowMs;
     record.failures++;
     if (record.failures < this.#limits.maxFailedHandshakes) return false;

@@ -87,7 +87,6 @@ export class Discovery {
   handleDatagram(packet: Uint8Array, from: Address, nowMs: number, unixS: number): void {
     const { limits, key, crypto } = this.#config;
     const refuse = (reason: BeaconRefusal, skewS?: number) => this.#refuse(reason, from, skewS);
-    if (!this.#addressRate.take(from.host, nowMs)) return refuse("addressRate");
     const beacon = decodeBeacon(packet);
     if (!beacon) return refuse("length");
     if (!equalBytes(beacon.communityHash, this.#community)) return refuse("community");
@@ -101,7 +100,10 @@ export class Discovery {
     if (Math.abs(skewS) > limits.maxClockSkewS) return refuse("clock", skewS);
     const agoMs = this.#replays.enter(nodeId, beacon.challenge, nowMs);
     if (agoMs !== undefined && agoMs >= limits.beaconDuplicateMs) return refuse("replay");
-    if (agoMs === undefined && !this.#nodeRate.take(nodeId, nowMs)) return refuse("nodeRate");
+    if (agoMs === undefined) {
+      if (!this.#nodeRate.take(nodeId, nowMs)) return refuse("nodeRate");
+      if (!this.#addressRate.take(from.host, nowMs)) return refuse("addressRate");
+    }
     if (beacon.tcpPort === 0) return refuse("port");
     this.#see(nodeId, { host: from.host, port: beacon.tcpPort }, nowMs);
   }

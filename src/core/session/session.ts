@@ -191,7 +191,9 @@ export class Session implements FrameConsumer {
     this.#finPending = this.#reader.stalled;
     if (this.#finPending) return; // what was spilled comes first
     const { action, next } = transition(this.#state, Input.FIN);
-    if (action === Action.LOST) {
+    if (!this.#reader.atBoundary) {
+      this.#fail(new ProtocolError("ASOC_TRUNCATED_FRAME", "Cannot read frame: the connection ended in the middle of it"));
+    } else if (action === Action.LOST) {
       this.#fail(
         new ConnectionError(
           "ASOC_HANDSHAKE_REFUSED",
@@ -199,7 +201,7 @@ export class Session implements FrameConsumer {
         ),
       );
     } else {
-      this.#failArriving(this.#reader.atBoundary ? undefined : "in the middle of a frame");
+      this.#failArriving();
       this.#state = next;
       if (next === State.CLOSED) this.#emit({ kind: "closed", error: undefined });
       else this.#checkDrained();
@@ -525,12 +527,12 @@ export class Session implements FrameConsumer {
 
   /** After the end of reading: memory goes back, open streams fail. */
   #letGo(): void {
-    if (this.#inbound.openStreams > 0) this.#failArriving(undefined);
+    if (this.#inbound.openStreams > 0) this.#failArriving();
   }
 
-  #failArriving(where: string | undefined): void {
+  #failArriving(): void {
     const slow = this.#stalledSinceMs !== undefined || this.#lastStallMs >= this.#config.limits.sendStallMs;
-    const why = this.#error?.message ?? `the connection ended ${where ?? "before END"}`;
+    const why = this.#error?.message ?? "the connection ended before END";
     this.#inbound.failAll((stream) =>
       slow && this.#error?.code !== "ASOC_CONSUMER_TOO_SLOW"
         ? this.#tooSlow(stream.id)

@@ -4,8 +4,7 @@ import type { Timing } from "../limits.ts";
 /** `failures` in a row so far (0: the connection was lost just now); `random` in [0, 1). */
 export function redialDelayMs(failures: number, timing: Timing, random: number): number {
   const { reconnectMinMs: min, reconnectMaxMs: max, reconnectCapMs: cap } = timing;
-  const first = min + random * (max - min);
-  const delay = first * 2 ** Math.min(failures, 16);
-  // At the cap every node would dial in step; the jitter stays below it.
-  return delay < cap ? delay : cap * (0.75 + 0.25 * random);
+  const delay = Math.min(cap, (min + random * (max - min)) * 2 ** Math.min(failures, 16));
+  // At the cap every node would dial in step without it.
+  return failures === 0 ? delay : delay * (0.75 + 0.25 * random);
 }

@@ -36,6 +36,8 @@ export interface Target {
   /** Which address is tried, or was the first that worked. */
   at: number;
   state: "waiting" | "dialling" | "connected" | "self";
+  /** Addresses that failed since the last success or failure. */
+  tried: number;
   failures: number;
   dueMs: number;
   lastError: AsocError | undefined;
@@ -189,10 +191,18 @@ export class Swarm {
   handleDialFailed(target: Target, error: AsocError, nowMs: number): void {
     if (target.state !== "dialling") return;
     const { limits, random } = this.#config;
-    target.failures++;
     target.lastError = error;
     const address = currentAddress(target);
     target.at = (target.at + 1) % target.addresses.length;
+    target.tried++;
+    if (target.tried < target.addresses.length) {
+      // A failure is one of all its addresses: the next one is tried at once.
+      target.state = "waiting";
+      target.dueMs = nowMs;
+      return;
+    }
+    target.tried = 0;
+    target.failures++;
     let retryMs: number | undefined = redialDelayMs(target.failures - 1, limits, random());
     if (!target.isStatic && target.failures >= limits.discoveredDialAttempts) {
       retryMs = undefined;
@@ -210,6 +220,7 @@ export class Swarm {
   handleDialled(target: Target, remote: Address, token: Uint8Array): Link {
     target.state = "connected";
     target.failures = 0;
+    target.tried = 0;
     target.lastError = undefined;
     const nodeId = target.nodeId ?? this.#recognise(token);
     return this.#join({ direction: "outbound", nodeId, remote, target, token });
@@ -313,7 +324,7 @@ export class Swarm {
 }
 
 function newTarget(key: string, isStatic: boolean, nodeId: string | undefined, address: Address, dueMs: number): Target {
-  return { key, isStatic, nodeId, addresses: [address], at: 0, state: "waiting", failures: 0, dueMs, lastError: undefined };
+  return { key, isStatic, nodeId, addresses: [address], at: 0, state: "waiting", tried: 0, failures: 0, dueMs, lastError: undefined };
 }
 
 function currentAddress(target: Target): Address {

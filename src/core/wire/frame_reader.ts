@@ -129,10 +129,11 @@ export class FrameReader {
   #chooseTarget(): Uint8Array {
     if (this.#inPayload && !this.#stalled) {
       if (this.#smallRun < STAGE_AFTER || this.#remaining > SMALL_PAYLOAD_BYTES) {
-        const room = this.#consumer.payloadTarget(Math.min(this.#remaining, READ_BYTES));
+        const wanted = Math.min(this.#remaining, READ_BYTES);
+        const room = this.#consumer.payloadTarget(wanted);
         if (room) {
           this.#place = "payload";
-          return room.length > this.#remaining ? room.subarray(0, this.#remaining) : room;
+          return room.length > wanted ? room.subarray(0, wanted) : room;
         }
         this.#stalled = true;
       }

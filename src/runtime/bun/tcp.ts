@@ -7,13 +7,12 @@
 import { readSync } from "node:fs";
 import type { Socket } from "bun";
 import { ConnectionError } from "../../core/errors.ts";
-import { MiB } from "../../core/limits.ts";
 import type { Address, Conn, DialOptions, Listener, Sink, Transport } from "../../core/runtime.ts";
 import { bindDatagram } from "../common/datagram.ts";
 import { dialFailure, dialTimeout, listenFailure } from "../common/failures.ts";
 
 /** A wake-up reads no more than this, so that the other sockets have their turn. */
-const DRAIN_BYTES = 8 * MiB;
+const DRAIN_BYTES = 8 * 1024 * 1024;
 
 interface Data {
   conn: BunConn | undefined;
@@ -41,6 +40,7 @@ class BunConn implements Conn {
     this.local = { host: socket.localAddress, port: socket.localPort };
     socket.data.conn = this;
     socket.setNoDelay(true);
+    socket.setKeepAlive(true);
   }
 
   start(sink: Sink): void {

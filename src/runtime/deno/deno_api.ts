@@ -7,6 +7,7 @@ export interface DenoTcpConn {
   closeWrite(): Promise<void>;
   close(): void;
   setNoDelay(on?: boolean): void;
+  setKeepAlive(on?: boolean): void;
 }
 
 export interface DenoListener extends AsyncIterable<DenoTcpConn> {

@@ -134,6 +134,7 @@ async function dial(to: Address, options: DialOptions, direct: boolean): Promise
   try {
     const conn = await deno.connect({ hostname: to.host, port: to.port, signal: signals });
     conn.setNoDelay(true);
+    conn.setKeepAlive(true);
     return new DenoConn(conn, direct);
   } catch (cause) {
     if (signal?.aborted) throw signal.reason;
@@ -149,6 +150,7 @@ async function listen(at: Address, accept: (conn: Conn) => void, direct: boolean
       try {
         for await (const conn of listener) {
           conn.setNoDelay(true);
+          conn.setKeepAlive(true);
           accept(new DenoConn(conn, direct));
         }
       } catch (cause) {

@@ -133,6 +133,7 @@ function dial(to: Address, options: DialOptions): Promise<Conn> {
       host: to.host,
       port: to.port,
       noDelay: true,
+      keepAlive: true,
       allowHalfOpen: true,
       onread: reader.options,
       ...(localHost === undefined ? {} : { localAddress: localHost }),
@@ -189,7 +190,7 @@ function takeOver(accepted: Socket, server: Server, reader: DirectReader): Socke
 
 function listen(at: Address, accept: (conn: Conn) => void, direct: boolean): Promise<Listener> {
   return new Promise((resolve, reject) => {
-    const server = createServer({ noDelay: true, allowHalfOpen: true, pauseOnConnect: direct });
+    const server = createServer({ noDelay: true, keepAlive: true, allowHalfOpen: true, pauseOnConnect: direct });
     server.on("connection", (accepted) => {
       const reader = direct ? new DirectReader() : undefined;
       const socket = reader ? takeOver(accepted, server, reader) : undefined;

@@ -1,0 +1,172 @@
+/**
+ * Tensors from and to the disk, never as a whole in memory.
+ *
+ * Reading keeps one read ahead of what is being sent. Writing goes to a temporary name in the same directory and
+ * shows the file under its own name only when it is whole; nothing that exists is ever overwritten.
+ */
+import { randomBytes } from "node:crypto";
+import { unlinkSync } from "node:fs";
+import { access, constants, type FileHandle, link, mkdir, open, rename, stat, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { RECOGNISE_BYTES, recogniseFormat, type TensorFormat } from "../mod.ts";
+import { usageError } from "./exit_codes.ts";
+import { reason } from "./key.ts";
+
+/** One read of the disk, and what lies ready while the last one is sent. */
+const READ_BYTES = 2 * 1024 * 1024;
+
+/** A file to send. */
+export interface SourceFile {
+  readonly path: string;
+  /** Undefined when nobody can tell: a pipe. */
+  readonly bytes: number | undefined;
+}
+
+/** Checks that `path` can be sent, without opening it. Throws a usage error that says what is wrong. */
+export async function checkSource(path: string): Promise<SourceFile> {
+  try {
+    const found = await stat(path);
+    if (found.isDirectory()) throw usageError(`${path}: expected a file, got a directory`);
+    if (!found.isFile() && !found.isFIFO()) throw usageError(`${path}: expected a file, got a device or socket`);
+    await access(path, constants.R_OK);
+    return { path, bytes: found.isFile() ? found.size : undefined };
+  } catch (error) {
+    if (error instanceof Error && "exitCode" in error) throw error;
+    throw usageError(`${path}: cannot be read (${reason(error)})`);
+  }
+}
+
+/**
+ * The bytes of a file in order. A part is valid until the next one is asked for. Rejects when the file cannot be read,
+ * or has become shorter than it was when it was checked: what was sent of it must not pass for the whole.
+ */
+export async function* readParts(source: SourceFile): AsyncGenerator<Uint8Array, void, undefined> {
+  const handle = await open(source.path, "r");
+  let ahead: Promise<number> | undefined;
+  const read = (buffer: Uint8Array) => {
+    const reading = handle.read(buffer, 0, buffer.length, null).then(({ bytesRead }) => bytesRead);
+    reading.catch(() => {}); // whoever awaits it hears of it; nobody may, after an early end
+    return reading;
+  };
+  try {
+    let current = new Uint8Array(READ_BYTES);
+    let other = new Uint8Array(READ_BYTES);
+    let total = 0;
+    ahead = read(current);
+    for (let filled = await ahead; filled > 0; filled = await ahead) {
+      total += filled;
+      ahead = read(other);
+      yield current.subarray(0, filled);
+      [current, other] = [other, current];
+    }
+    if (source.bytes !== undefined && total < source.bytes) {
+      throw new Error(`${source.path}: has changed while it was sent: expected ${source.bytes} bytes, got ${total}`);
+    }
+  } finally {
+    await ahead?.catch(() => {}); // the disk still writes to that memory
+    await handle.close();
+  }
+}
+
+/** Temporary files that exist now, for an end that cannot wait. */
+const temporaries = new Set<string>();
+
+/** Removes what a forced end would leave behind. */
+export function removeTemporaries(): void {
+  for (const path of temporaries) {
+    try {
+      unlinkSync(path);
+    } catch {
+      // gone already
+    }
+  }
+  temporaries.clear();
+}
+
+/** Makes the directory that tensors go to. Throws a usage error when it cannot be one. */
+export async function makeOutDir(dir: string): Promise<void> {
+  try {
+    await mkdir(dir, { recursive: true });
+    await access(dir, constants.W_OK);
+  } catch (error) {
+    const got = error instanceof Error && "code" in error && error.code === "EEXIST" ? "it is a file" : reason(error);
+    throw usageError(`--out: expected a directory that can be written, got ${dir} (${got})`);
+  }
+}
+
+/** A tensor that was written. */
+export interface WrittenFile {
+  readonly file: string;
+  readonly bytes: number;
+  readonly format: TensorFormat | undefined;
+}
+
+/**
+ * Writes `parts` to a file in `dir` called `name` with the extension of its format. `claim` is asked once all is
+ * written: false gives it up (undefined). Rejects with what `parts` or the disk rejects with; nothing is left behind then.
+ */
+export async function writeTensor(
+  parts: AsyncIterable<Uint8Array>,
+  dir: string,
+  name: string,
+  claim: () => boolean,
+): Promise<WrittenFile | undefined> {
+  const temporary = join(dir, `.asoc-${randomBytes(8).toString("hex")}.tmp`);
+  const handle = await open(temporary, "wx");
+  temporaries.add(temporary);
+  let placed = false;
+  try {
+    const head = new Uint8Array(RECOGNISE_BYTES);
+    let bytes = 0;
+    try {
+      for await (const part of parts) {
+        if (bytes < head.length) head.set(part.subarray(0, head.length - bytes), bytes);
+        await writeAll(handle, part);
+        bytes += part.length;
+      }
+    } finally {
+      await handle.close();
+    }
+    if (!claim()) return undefined;
+    const format = recogniseFormat(head.subarray(0, Math.min(bytes, head.length)), bytes);
+    const file = await place(temporary, join(dir, name), format ?? "bin");
+    placed = true;
+    return { file, bytes, format };
+  } finally {
+    if (!placed) await unlink(temporary).catch(() => {});
+    temporaries.delete(temporary);
+  }
+}
+
+async function writeAll(handle: FileHandle, part: Uint8Array): Promise<void> {
+  for (let at = 0; at < part.length; ) {
+    const { bytesWritten } = await handle.write(part, at, part.length - at);
+    at += bytesWritten;
+  }
+}
+
+/** Gives the file its name, or the next free one: `base.ext`, `base-2.ext`, … Returns it. */
+async function place(temporary: string, base: string, extension: string): Promise<string> {
+  for (let attempt = 1; ; attempt++) {
+    const file = `${base}${attempt === 1 ? "" : `-${attempt}`}.${extension}`;
+    if (await renameToNew(temporary, file)) return file;
+  }
+}
+
+/** Like rename, but false when `file` exists. A link does both at once; file systems without links get two steps. */
+async function renameToNew(temporary: string, file: string): Promise<boolean> {
+  try {
+    await link(temporary, file);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "EEXIST") return false;
+    const taken = await stat(file).then(
+      () => true,
+      () => false,
+    );
+    if (taken) return false;
+    await rename(temporary, file);
+    return true;
+  }
+  await unlink(temporary);
+  return true;
+}

@@ -1,0 +1,141 @@
+/** The life of a node in a command: join, report what happens, drain or abort on Ctrl-C, leave. */
+import { AsocError, type AsocNode, formatAddress, join, type NodeEvent } from "../mod.ts";
+import type { NodeSettings } from "./config.ts";
+import { CliError, ExitCode } from "./exit_codes.ts";
+import { loadIdentity } from "./identity.ts";
+import { Interrupts } from "./interrupts.ts";
+import { type Output, peerText } from "./output.ts";
+
+/** After Ctrl-C: how long transfers under way may take. */
+const DRAIN_MS = 600_000;
+/** When there is nothing to drain: how long peers may take to close their side. */
+const LEAVE_MS = 1000;
+
+/** What a command does with its node. */
+export interface Job {
+  /** Whether ready, peer and refused events are reported. */
+  readonly announces: boolean;
+  /** Whether Ctrl-C is the usual end (0), or cuts the job short (130). */
+  readonly stays: boolean;
+  /** At the end: how long what was sent may take to be read; undefined: nothing was sent. */
+  readonly drainMs?: number;
+  /** Every event of the node. */
+  onEvent?(event: NodeEvent): void;
+  /**
+   * The job itself. `stop` aborts at the first Ctrl-C; from then on the node is closing and begins nothing new.
+   * A rejection ends the command with the error's exit code.
+   */
+  run(node: AsocNode, stop: AbortSignal): Promise<ExitCode>;
+  /** Called when the node has closed and all its events were seen; may change the exit code. */
+  finish?(code: ExitCode): Promise<ExitCode> | ExitCode;
+}
+
+/** Joins, does `job`, and leaves. Rejects with what joining or the job rejects with, once the node is closed. */
+export async function withNode(settings: NodeSettings, output: Output, job: Job): Promise<ExitCode> {
+  const identity = await loadIdentity(settings);
+  for (const warning of [...settings.warnings, ...identity.warnings]) output.log(`warning: ${warning}`);
+  let node: AsocNode | undefined;
+  using interrupts = new Interrupts(output, async () => node?.abort());
+  const { community, key, host, port, peers, discovery, discoveryPort } = settings;
+  const { nodeId, name } = identity;
+  node = await join({ community, apiKey: key, host, port, nodeId, name, peers, discovery, discoveryPort }).catch((error) => {
+    throw joinError(error, settings);
+  });
+  const joined = node;
+  interrupts.signal.addEventListener("abort", () => void joined.close({ timeoutMs: DRAIN_MS }).catch(() => {}));
+  const watching = watch(joined, settings, output, job);
+  let code: ExitCode;
+  try {
+    await identity.keep(joined.id);
+    interrupts.signal.throwIfAborted();
+    if (job.announces) announce(joined, settings, output);
+    code = await job.run(joined, interrupts.signal);
+  } catch (error) {
+    await joined.close({ timeoutMs: LEAVE_MS }).catch(() => {});
+    await watching;
+    if (interrupts.outputLost) return ExitCode.FAILURE;
+    throw error;
+  }
+  const unread = await joined.close({ timeoutMs: job.drainMs ?? LEAVE_MS }).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  await watching;
+  if (unread !== undefined && job.drainMs !== undefined) {
+    const why = unread instanceof Error ? unread.message : String(unread);
+    output.error(new CliError(ExitCode.INCOMPLETE, "ASOC_CONNECTION_LOST", `A peer may not have read all that was sent: ${why}`));
+    if (code === ExitCode.OK) code = ExitCode.INCOMPLETE;
+  }
+  if (job.finish) code = await job.finish(code);
+  if (interrupts.outputLost) return ExitCode.FAILURE;
+  return interrupts.signal.aborted && !job.stays ? ExitCode.INTERRUPTED : code;
+}
+
+function announce(node: AsocNode, settings: NodeSettings, output: Output): void {
+  const { host, port } = node.address;
+  const { discovery, discoveryPort } = settings;
+  const { community, runtime } = node;
+  const parts = [`node ${node.id} on ${formatAddress(node.address)}`, `community ${JSON.stringify(community)}`];
+  parts.push(discovery ? `discovery on UDP port ${discoveryPort}` : "discovery off", runtime);
+  const event = { event: "ready", nodeId: node.id, port, host, community, runtime, discovery };
+  output.note(event, parts.join(", "));
+}
+
+/** Reports what happens until the node has closed. */
+async function watch(node: AsocNode, settings: NodeSettings, output: Output, job: Job): Promise<void> {
+  const fixed = new Set(settings.peers.map(formatAddress));
+  const seen = new Set<string>();
+  for await (const event of node.events()) {
+    job.onEvent?.(event);
+    if (!job.announces) continue;
+    switch (event.kind) {
+      case "joined":
+        seen.add(formatAddress(event.peer.address));
+        output.note({ ...peerEvent("joined", event.peer.id, formatAddress(event.peer.address)) }, `peer joined: ${peerText(event.peer)}`);
+        break;
+      case "left":
+        output.note(
+          { ...peerEvent("left", event.peer.id, formatAddress(event.peer.address)), reason: event.reason },
+          `peer left: ${peerText(event.peer)}: ${event.reason}`,
+        );
+        break;
+      case "named":
+        output.note(
+          { ...peerEvent("named", event.peer.id, formatAddress(event.peer.address)), was: event.was },
+          `peer ${event.was} is ${event.peer.id}`,
+        );
+        break;
+      case "refused":
+        output.note(
+          { event: "refused", address: formatAddress(event.address), reason: event.error?.message ?? event.reason, code: event.error?.code },
+          `refused ${formatAddress(event.address)}: ${event.error?.message ?? event.reason}`,
+        );
+        break;
+      case "dialFailed": {
+        // A peer that was found, was here and went its way is no news.
+        const address = formatAddress(event.address);
+        if (!fixed.has(address) && seen.has(address)) break;
+        const retry = event.retryMs === undefined ? "given up" : `next try in ${(event.retryMs / 1000).toFixed(1)} s`;
+        output.log(`cannot reach ${event.error.message} (${retry})`);
+        break;
+      }
+      default:
+        break;
+    }
+  }
+}
+
+/** The fields of a `peer` event. */
+export function peerEvent(state: "joined" | "left" | "named", id: string, address: string) {
+  return { event: "peer", state, id, address };
+}
+
+/** Says what to do about a port that is in use. */
+function joinError(error: unknown, settings: NodeSettings): unknown {
+  if (!(error instanceof AsocError) || error.code !== "ASOC_PORT_IN_USE") return error;
+  const isTcp = !error.message.includes("UDP");
+  const advice = isTcp
+    ? `: ${settings.portSource === "--port" ? "--port PORT, or --port 0" : `it came from ${settings.portSource}; --port PORT or --port 0 goes before it`}. Is another asoc running here?`
+    : ": --discovery-port PORT (the same on every node), or --no-discovery with --peers";
+  return new CliError(ExitCode.FAILURE, error.code, `${error.message}${advice}`, { cause: error });
+}

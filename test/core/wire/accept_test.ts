@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { ProtocolError } from "../../../src/core/errors.ts";
+import { ACCEPT_BYTES, decodeAccept, encodeAccept, isTokenOf, makeToken, TOKEN_BYTES } from "../../../src/core/wire/accept.ts";
+import { fromHex, toHex, utf8 } from "../../../src/core/wire/bytes.ts";
+import { FrameType } from "../../../src/core/wire/header.ts";
+import { testCrypto } from "../../support/core_crypto.ts";
+import { frame } from "../../support/core_frames.ts";
+import { vectors } from "../../support/core_vectors.ts";
+
+const crypto = testCrypto();
+const id = () => fc.uint8Array({ minLength: 16, maxLength: 16 });
+
+test("encodeAccept() writes the golden payloads and frames", () => {
+  for (const { apiKey, token, payload, frame: whole } of vectors.accept) {
+    const bytes = encodeAccept(fromHex(token), utf8(apiKey), crypto);
+    assert.equal(toHex(bytes), payload);
+    assert.equal(toHex(frame(FrameType.ACCEPT, 0, 0, bytes)), whole);
+  }
+});
+
+test("decodeAccept() accepts the golden payloads", () => {
+  for (const { apiKey, token, payload } of vectors.accept) {
+    assert.deepEqual(decodeAccept(fromHex(payload), utf8(apiKey), crypto), { token: fromHex(token), authentic: true });
+  }
+});
+
+test("decodeAccept() refuses the golden rejected payloads", () => {
+  for (const { apiKey, payload, why } of vectors.acceptRejected) {
+    const decode = () => decodeAccept(fromHex(payload), utf8(apiKey), crypto);
+    if (why) assert.throws(decode, (error) => error instanceof ProtocolError && error.code === "ASOC_BAD_HANDSHAKE", why);
+    else assert.equal(decode().authentic, false, payload);
+  }
+});
+
+test("decodeAccept() sees every flipped bit", () => {
+  const payload = encodeAccept(new Uint8Array(8).fill(9), utf8("k"), crypto);
+  for (let bit = 0; bit < 8 * ACCEPT_BYTES; bit++) {
+    const changed = payload.slice();
+    changed[bit >> 3] = (changed[bit >> 3] ?? 0) ^ (0x80 >> (bit & 7));
+    assert.equal(decodeAccept(changed, utf8("k"), crypto).authentic, false, `bit ${bit}`);
+  }
+});
+
+test("encodeAccept() refuses a token of another length", () => {
+  for (const length of [0, 7, 9, 16]) assert.throws(() => encodeAccept(new Uint8Array(length), utf8("k"), crypto), RangeError);
+});
+
+test("isTokenOf() recognises whoever made the token, and nobody else", () => {
+  fc.assert(
+    fc.property(id(), id(), (mine, other) => {
+      const token = makeToken(mine, utf8("k"), crypto);
+      assert.equal(token.length, TOKEN_BYTES);
+      assert.equal(isTokenOf(token, mine, utf8("k"), crypto), true);
+      if (toHex(mine) !== toHex(other)) assert.equal(isTokenOf(token, other, utf8("k"), crypto), false);
+      assert.equal(isTokenOf(token, mine, utf8("another key"), crypto), false);
+    }),
+  );
+});
+
+test("makeToken() makes another token each time", () => {
+  const node = new Uint8Array(16).fill(1);
+  const tokens = new Set(Array.from({ length: 100 }, () => toHex(makeToken(node, utf8("k"), crypto))));
+  assert.equal(tokens.size, 100);
+});
+
+test("isTokenOf() knows no maker of the golden tokens", () => {
+  for (const { token, apiKey } of vectors.accept) {
+    for (const { nodeId } of vectors.hello) assert.equal(isTokenOf(fromHex(token), fromHex(nodeId), utf8(apiKey), crypto), false);
+  }
+});
