@@ -2,7 +2,8 @@
 import { parseAddress } from "./core/address.ts";
 import { AsocError } from "./core/errors.ts";
 import { DEFAULT_LIMITS, type Limits, type Timing } from "./core/limits.ts";
-import { AsocNode, type NodeConfig } from "./core/node.ts";
+import { AsocNode } from "./core/node.ts";
+import type { NodeConfig } from "./core/node_events.ts";
 import type { Address, Runtime } from "./core/runtime.ts";
 import { utf8 } from "./core/wire/bytes.ts";
 import { makeNodeId, nameTag, parseNodeId } from "./core/wire/node_id.ts";
@@ -70,7 +71,10 @@ export async function carriesName(nodeId: string, community: string, name: strin
 export function nodeConfig(options: JoinOptions, runtime: Pick<Runtime, "crypto">): NodeConfig {
   const { apiKey, name, memoryFor } = options;
   if (apiKey === undefined || apiKey.length === 0) {
-    throw new AsocError("ASOC_CONFIG", "Cannot join: no apiKey was given. `asoc keygen` makes one; every node of the community needs the same");
+    throw new AsocError(
+      "ASOC_CONFIG",
+      "Cannot join: no apiKey was given. `asoc keygen` makes one; every node of the community needs the same",
+    );
   }
   const community = options.community ?? DEFAULT_COMMUNITY;
   if (options.nodeId !== undefined && name !== undefined) {

@@ -22,12 +22,21 @@ export {
   ProtocolError,
 } from "./core/errors.ts";
 export { IncomingStream, Tensor, type TensorOptions } from "./core/incoming.ts";
-export { carriesName, DEFAULT_COMMUNITY, DEFAULT_DISCOVERY_PORT, DEFAULT_PORT, type JoinOptions, join } from "./join.ts";
 export { DEFAULT_LIMITS, type Limits, type Timing } from "./core/limits.ts";
-export { AsocNode, type NodeEvent, type NodeStats, type SendOutcome } from "./core/node.ts";
+export { AsocNode } from "./core/node.ts";
+export type { NodeEvent, NodeStats, SendOutcome } from "./core/node_events.ts";
 export type { SendOptions, SendReport, TensorSource } from "./core/outgoing.ts";
 export type { PeerEvent, Peers } from "./core/peers.ts";
 export type { Address } from "./core/runtime.ts";
 export type { Peer } from "./core/swarm/swarm.ts";
 export { RECOGNISE_BYTES, recogniseFormat, type TensorFormat } from "./core/tensor/recognise.ts";
 export { formatNodeId, parseNodeId } from "./core/wire/node_id.ts";
+export {
+  carriesName,
+  DEFAULT_COMMUNITY,
+  DEFAULT_DISCOVERY_PORT,
+  DEFAULT_PORT,
+  type JoinOptions,
+  join,
+} from "./join.ts";
+export { VERSION } from "./version.ts";

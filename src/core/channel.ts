@@ -2,7 +2,7 @@
  * A bounded queue that readers take from with `for await`.
  *
  * Several iterators of one channel share its items: each item goes to one of them.
- * When it is full the oldest item is dropped and counted, or the new one refused, as the owner chose.
+ * When it is full the oldest item is dropped and counted; an owner that wants to refuse new ones asks `full` first.
  */
 export class Channel<T> implements AsyncIterable<T> {
   readonly #maxItems: number;
@@ -52,19 +52,24 @@ export class Channel<T> implements AsyncIterable<T> {
 
   [Symbol.asyncIterator](): AsyncIterator<T> {
     let ended = false;
-    let mine: ((result: IteratorResult<T>) => void) | undefined;
+    const mine = new Set<(result: IteratorResult<T>) => void>();
     return {
       next: () => {
         if (!ended && this.size > 0) return Promise.resolve({ value: this.#shift(), done: false });
         if (ended || this.#closed) return Promise.resolve({ value: undefined, done: true });
         return new Promise((resolve) => {
-          mine = resolve;
-          this.#waiting.push(resolve);
+          const waiting = (result: IteratorResult<T>) => {
+            mine.delete(waiting);
+            resolve(result);
+          };
+          mine.add(waiting);
+          this.#waiting.push(waiting);
         });
       },
       return: () => {
         ended = true;
-        this.#waiting = this.#waiting.filter((waiting) => waiting !== mine);
+        this.#waiting = this.#waiting.filter((waiting) => !mine.has(waiting));
+        for (const waiting of mine) waiting({ value: undefined, done: true });
         return Promise.resolve({ value: undefined, done: true });
       },
     };

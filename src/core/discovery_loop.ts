@@ -64,7 +64,8 @@ export class DiscoveryLoop {
     this.#discovery.handleTimeout(nowMs);
     const beacon = this.#discovery.pollBeacon(nowMs, clock.unixS());
     if (beacon) this.#send(beacon);
-    for (let event = this.#discovery.pollEvent(); event; event = this.#discovery.pollEvent()) this.#onEvent(event);
+    for (let event = this.#discovery.pollEvent(); event; event = this.#discovery.pollEvent())
+      this.#onEvent(event);
     const at = this.#discovery.pollDeadline();
     if (this.#timer && this.#timerAtMs <= at) return;
     this.#timer?.cancel();

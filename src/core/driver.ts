@@ -6,7 +6,8 @@
  */
 import { ConnectionError } from "./errors.ts";
 import type { Clock, Conn, Sink, Timer } from "./runtime.ts";
-import type { Session, SessionEvent } from "./session/session.ts";
+import type { Session } from "./session/session.ts";
+import type { SessionEvent } from "./session/session_types.ts";
 import type { BufferPool } from "./tensor/buffer_pool.ts";
 
 export class Driver implements Sink {

@@ -1,6 +1,6 @@
 /** What users hold of a tensor that arrives: `IncomingStream`, `Tensor`. */
 import type { Driver } from "./driver.ts";
-import { AsocError, ClosedError } from "./errors.ts";
+import { type AsocError, ClosedError } from "./errors.ts";
 import type { InboundStream, Piece, Whole } from "./session/inbound_stream.ts";
 import type { Peer } from "./swarm/swarm.ts";
 
@@ -28,7 +28,11 @@ export class Tensor {
 
   /** The tensor's bytes, in order. Throws ASOC_RELEASED after release. */
   get bytes(): Uint8Array {
-    if (this.#done) throw new ClosedError("ASOC_RELEASED", `Cannot read tensor of stream ${this.streamId}: it was released`);
+    if (this.#done)
+      throw new ClosedError(
+        "ASOC_RELEASED",
+        `Cannot read tensor of stream ${this.streamId}: it was released`,
+      );
     return this.#whole.bytes;
   }
 
@@ -107,6 +111,7 @@ export class IncomingStream {
     if (into) this.#stream.readInto(into);
     else this.#stream.readWhole();
     this.#stream.wantsBytes = onProgress !== undefined;
+    this.#driver.room(); // the caller's memory may be what the connection waits for
     while (!this.#stream.ended) {
       await this.#news(signal);
       onProgress?.(this.#stream.receivedBytes);
@@ -121,18 +126,21 @@ export class IncomingStream {
    * valid until the next one is asked for. Rejects as `tensor()` does; what was
    * yielded before an error is not the whole tensor.
    */
-  async *chunks(options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<Uint8Array, void, undefined> {
+  async *chunks(
+    options: { readonly signal?: AbortSignal } = {},
+  ): AsyncGenerator<Uint8Array, void, undefined> {
     const { signal } = options;
     signal?.throwIfAborted();
     this.#stream.readChunks();
     this.#stream.wantsBytes = true;
+    this.#driver.room(); // read so, it may have room at once
     let held: Piece | undefined;
     try {
       for (;;) {
         const piece = this.#stream.error ? undefined : this.#stream.takePiece();
         if (piece) {
           held = piece;
-          yield piece.buffer.bytes.subarray(piece.from, piece.to);
+          yield piece.bytes;
           this.#stream.releasePiece(piece);
           held = undefined;
           this.#driver.room();
@@ -180,9 +188,4 @@ export class IncomingStream {
       if (signal?.aborted) abort();
     });
   }
-}
-
-/** True for errors that end a stream but say nothing against its connection. */
-export function isStreamError(error: unknown): error is AsocError {
-  return error instanceof AsocError;
 }

@@ -93,7 +93,7 @@ export const DEFAULT_LIMITS: Limits & Timing = {
   maxChunkAheadBytes: 16 * MiB,
   maxInboundStreams: 4096,
   maxQueuedStreams: 16_384,
-  maxQueuedEvents: 4096,
+  maxQueuedEvents: 16_384,
   maxPendingHandshakes: 64,
   maxConnections: 100,
   maxFailedHandshakes: 5,

@@ -1,6 +1,6 @@
 /** Sending: takes a tensor from its source to one or several sessions. */
 import type { Driver } from "./driver.ts";
-import { AsocError, ClosedError } from "./errors.ts";
+import { type AsocError, ClosedError } from "./errors.ts";
 import type { OutboundStream } from "./session/outbound.ts";
 import type { Peer } from "./swarm/swarm.ts";
 
@@ -35,6 +35,8 @@ export class Outgoing {
   readonly peer: Peer;
   #wake: (() => void) | undefined;
   #onProgress: ((sentBytes: number, peer: Peer) => void) | undefined;
+  /** Called when the stream has failed. */
+  onFailed: (() => void) | undefined;
 
   readonly #checksOrder: () => boolean;
 
@@ -49,6 +51,7 @@ export class Outgoing {
   /** The driver has news of it. */
   notify(): void {
     this.#onProgress?.(this.stream.sentBytes, this.peer);
+    if (this.stream.error) this.onFailed?.();
     if (!this.stream.writable && !this.stream.done) return;
     const wake = this.#wake;
     this.#wake = undefined;
@@ -77,7 +80,10 @@ export class Outgoing {
     const { stream, driver } = this;
     if (stream.done) return;
     if (stream.started && !this.#checksOrder()) {
-      const error = new ClosedError("ASOC_CANCELLED", `Stream ${stream.id} was given up; v1 can only end the connection for that`);
+      const error = new ClosedError(
+        "ASOC_CANCELLED",
+        `Stream ${stream.id} was given up; v1 can only end the connection for that`,
+      );
       driver.session.abort(error, driver.nowMs());
     } else driver.session.abandonStream(stream);
     this.driver.pump();
@@ -98,9 +104,17 @@ export async function sendTo(
   signal: AbortSignal | undefined,
 ): Promise<(unknown | undefined)[]> {
   const errors: (unknown | undefined)[] = destinations.map(() => undefined);
+  /** Ends the wait for a source that is slow: nobody is left who wants its next part. */
+  let stopWaiting: (() => void) | undefined;
   const abort = () => {
     for (const destination of destinations) destination.abandon();
+    stopWaiting?.();
   };
+  for (const destination of destinations) {
+    destination.onFailed = () => {
+      if (destinations.every(({ stream }) => stream.error)) stopWaiting?.();
+    };
+  }
   signal?.addEventListener("abort", abort, { once: true });
   const writeAll = (bytes: Uint8Array | undefined, end: boolean) =>
     Promise.all(
@@ -118,9 +132,22 @@ export async function sendTo(
     const whole = memoryOf(source);
     if (whole) await writeAll(whole, true);
     else {
-      for await (const part of source as AsyncIterable<Uint8Array>) {
-        if (signal?.aborted || errors.every((error) => error !== undefined)) break;
-        await writeAll(part, false);
+      const parts = iteratorOf(source);
+      const nextPart = () =>
+        new Promise<IteratorResult<Uint8Array> | undefined>((resolve, reject) => {
+          stopWaiting = () => resolve(undefined);
+          Promise.resolve(parts.next()).then(resolve, reject);
+        });
+      const given = () => signal?.aborted === true || destinations.every(({ stream }) => stream.error);
+      for (;;) {
+        const step = given() ? undefined : await nextPart();
+        if (step === undefined || given()) {
+          // Not awaited: a source that waits for something may take its time to notice.
+          Promise.resolve(parts.return?.()).catch(() => {});
+          break;
+        }
+        if (step.done) break;
+        await writeAll(step.value, false);
       }
       if (!signal?.aborted) await writeAll(undefined, true);
     }
@@ -132,10 +159,10 @@ export async function sendTo(
     signal?.removeEventListener("abort", abort);
   }
   if (signal?.aborted) {
-    return errors.map((error, index) => {
-      const outgoing = destinations[index] as Outgoing; // same length by construction
-      return error !== undefined || outgoing.stream.abandoned ? signal.reason : undefined;
-    });
+    // Sent whole before the signal came, or given up; a connection may have been lost while the source was slow.
+    return destinations.map(({ stream }) =>
+      stream.done && !stream.abandoned && !stream.error ? undefined : signal.reason,
+    );
   }
   return errors;
 }
@@ -145,11 +172,19 @@ function memoryOf(source: TensorSource): Uint8Array | undefined {
   if (ArrayBuffer.isView(source)) return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
   if (source instanceof ArrayBuffer) return new Uint8Array(source);
   if (Symbol.asyncIterator in source || Symbol.iterator in source) return undefined;
-  throw new TypeError("source: expected a Uint8Array, another view, an ArrayBuffer or an iterable of Uint8Array");
+  throw new TypeError(
+    "source: expected a Uint8Array, another view, an ArrayBuffer or an iterable of Uint8Array",
+  );
+}
+
+function iteratorOf(source: TensorSource): AsyncIterator<Uint8Array> | Iterator<Uint8Array> {
+  if (Symbol.asyncIterator in source) return source[Symbol.asyncIterator]();
+  return (source as Iterable<Uint8Array>)[Symbol.iterator](); // memoryOf has looked
 }
 
 /** The error for sending to nobody. */
 export function unknownPeer(id: string, known: readonly Peer[]): AsocError {
-  const list = known.length === 0 ? "no peer is connected" : `connected: ${known.map((peer) => peer.id).join(", ")}`;
+  const list =
+    known.length === 0 ? "no peer is connected" : `connected: ${known.map((peer) => peer.id).join(", ")}`;
   return new ClosedError("ASOC_UNKNOWN_PEER", `Cannot send to ${id}: ${list}`, { details: { id } });
 }

@@ -39,7 +39,10 @@ export class Peers implements Iterable<Peer> {
    * Resolves with the peers once there are at least `count`. Without `timeoutMs` it waits for ever.
    * Rejects with ASOC_NO_PEERS, which says what is known about why, ASOC_CLOSED, or the signal's reason.
    */
-  async wait(count = 1, options: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {}): Promise<Peer[]> {
+  async wait(
+    count = 1,
+    options: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {},
+  ): Promise<Peer[]> {
     const { timeoutMs, signal } = options;
     const peers = await this.waitFor((all) => (all.length >= count ? all : undefined), {
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
@@ -53,7 +56,7 @@ export class Peers implements Iterable<Peer> {
     );
   }
 
-  /** Resolves with what `pick` returns, as soon as that is not undefined; with undefined after `timeoutMs`. */
+  /** Resolves with what `pick` returns, as soon as that is not undefined; with undefined after `timeoutMs`. Rejects when it throws. */
   waitFor<T>(
     pick: (peers: Peer[]) => T | undefined,
     options: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {},
@@ -68,13 +71,22 @@ export class Peers implements Iterable<Peer> {
       };
       const abort = () => settle(() => reject(signal?.reason));
       const look = () => {
-        const found = pick(this.#list());
+        let found: T | undefined;
+        try {
+          found = pick(this.#list());
+        } catch (error) {
+          settle(() => reject(error)); // it is the waiter's own, and must not reach the node
+          return;
+        }
         if (found !== undefined) settle(() => resolve(found));
         else if (this.#closed) {
           settle(() => reject(new ClosedError("ASOC_CLOSED", "Cannot wait for peers: the node is closed")));
         }
       };
-      const timer = timeoutMs === undefined ? undefined : this.#clock.after(timeoutMs, () => settle(() => resolve(undefined)));
+      const timer =
+        timeoutMs === undefined
+          ? undefined
+          : this.#clock.after(timeoutMs, () => settle(() => resolve(undefined)));
       this.#waiting.add(look);
       signal?.addEventListener("abort", abort, { once: true });
       if (signal?.aborted) abort();

@@ -39,7 +39,10 @@ function pattern(byteCount: number): Uint8Array {
 export function transportContract(host: ContractHost): void {
   const at: Address = { host: host.host, port: 0 };
 
-  async function withPair(run: (pair: Pair, transport: Transport) => Promise<void>, readBytes = 65_536): Promise<void> {
+  async function withPair(
+    run: (pair: Pair, transport: Transport) => Promise<void>,
+    readBytes = 65_536,
+  ): Promise<void> {
     const transport = await host.transport();
     const far = new RecordingSink(readBytes);
     const near = new RecordingSink(readBytes);
@@ -65,12 +68,15 @@ export function transportContract(host: ContractHost): void {
   const each = (name: string, run: (pair: Pair, transport: Transport) => Promise<void>, readBytes?: number) =>
     test(`${host.name} transport: ${name}`, () => withPair(run, readBytes));
 
-  each("listen() on port 0 gives a port, and both ends know their addresses", async ({ dialled, accepted, listener }) => {
-    assert.ok(listener.address.port > 0);
-    assert.equal(dialled.remote.port, listener.address.port);
-    assert.equal(accepted.remote.port, dialled.local.port);
-    assert.equal(accepted.remote.host, host.host);
-  });
+  each(
+    "listen() on port 0 gives a port, and both ends know their addresses",
+    async ({ dialled, accepted, listener }) => {
+      assert.ok(listener.address.port > 0);
+      assert.equal(dialled.remote.port, listener.address.port);
+      assert.equal(accepted.remote.port, dialled.local.port);
+      assert.equal(accepted.remote.host, host.host);
+    },
+  );
 
   each("write() delivers parts in order to the other end", async ({ dialled, far }) => {
     await host.settle(dialled.write([Uint8Array.of(1, 2), Uint8Array.of(3), Uint8Array.of(4, 5, 6)]));
@@ -87,62 +93,82 @@ export function transportContract(host: ContractHost): void {
     assert.deepEqual(near.bytes(), back);
   });
 
-  each("8 MiB in one write arrive whole, and write() settles once the receiver has read", async ({ dialled, far }) => {
-    const bytes = pattern(8 * 1024 * 1024);
-    const written = dialled.write([bytes.subarray(0, 14), bytes.subarray(14, 5_000_000), bytes.subarray(5_000_000)]);
-    await host.settle(Promise.all([written, far.received(bytes.length)]));
-    assert.deepEqual(far.bytes(), bytes);
-  });
+  each(
+    "8 MiB in one write arrive whole, and write() settles once the receiver has read",
+    async ({ dialled, far }) => {
+      const bytes = pattern(8 * 1024 * 1024);
+      const written = dialled.write([
+        bytes.subarray(0, 14),
+        bytes.subarray(14, 5_000_000),
+        bytes.subarray(5_000_000),
+      ]);
+      await host.settle(Promise.all([written, far.received(bytes.length)]));
+      assert.deepEqual(far.bytes(), bytes);
+    },
+  );
 
-  each("a sink that takes one byte at a time gets every byte", async ({ dialled, far }) => {
-    const bytes = pattern(2000);
-    await host.settle(dialled.write([bytes]));
-    await host.settle(far.received(bytes.length));
-    assert.deepEqual(far.bytes(), bytes);
-  }, 1);
+  each(
+    "a sink that takes one byte at a time gets every byte",
+    async ({ dialled, far }) => {
+      const bytes = pattern(2000);
+      await host.settle(dialled.write([bytes]));
+      await host.settle(far.received(bytes.length));
+      assert.deepEqual(far.bytes(), bytes);
+    },
+    1,
+  );
 
-  each("bulk lands in place when directRead is declared, and is pushed otherwise", async ({ dialled, accepted, far }, transport) => {
-    assert.equal(accepted.directRead, transport.capabilities.directRead);
-    const bytes = pattern(4 * 1024 * 1024);
-    // Two writes: the first may be read before the sink is asked for memory.
-    await host.settle(dialled.write([bytes.subarray(0, 1000)]));
-    await host.settle(far.received(1000));
-    await host.settle(Promise.all([dialled.write([bytes.subarray(1000)]), far.received(bytes.length)]));
-    if (accepted.directRead) assert.ok(far.committedBytes > 0, "no byte landed in place");
-    else assert.equal(far.committedBytes, 0);
-  });
+  each(
+    "bulk lands in place when directRead is declared, and is pushed otherwise",
+    async ({ dialled, accepted, far }, transport) => {
+      assert.equal(accepted.directRead, transport.capabilities.directRead);
+      const bytes = pattern(4 * 1024 * 1024);
+      // Two writes: the first may be read before the sink is asked for memory.
+      await host.settle(dialled.write([bytes.subarray(0, 1000)]));
+      await host.settle(far.received(1000));
+      await host.settle(Promise.all([dialled.write([bytes.subarray(1000)]), far.received(bytes.length)]));
+      if (accepted.directRead) assert.ok(far.committedBytes > 0, "no byte landed in place");
+      else assert.equal(far.committedBytes, 0);
+    },
+  );
 
-  each("pause() stops the bytes after at most one more buffer, resume() lets them come", async ({ dialled, accepted, far }) => {
-    await host.settle(dialled.write([pattern(10)]));
-    await host.settle(far.received(10));
-    accepted.pause();
-    const bytes = pattern(32 * 1024 * 1024);
-    let written = false;
-    const writing = dialled.write([bytes]).then(() => {
-      written = true;
-    });
-    // The writer must come to a stand-still: the kernel holds less than this.
-    await host.settle(far.quiet(host.sleep));
-    assert.equal(written, false, "the write went through although the reader is paused");
-    const before = far.receivedBytes;
-    assert.ok(before < bytes.length / 2, `${before} bytes came through a paused connection`);
-    accepted.resume();
-    await host.settle(Promise.all([writing, far.received(10 + bytes.length)]));
-    assert.deepEqual(far.bytes().subarray(10), bytes);
-  });
+  each(
+    "pause() stops the bytes after at most one more buffer, resume() lets them come",
+    async ({ dialled, accepted, far }) => {
+      await host.settle(dialled.write([pattern(10)]));
+      await host.settle(far.received(10));
+      accepted.pause();
+      const bytes = pattern(32 * 1024 * 1024);
+      let written = false;
+      const writing = dialled.write([bytes]).then(() => {
+        written = true;
+      });
+      // The writer must come to a stand-still: the kernel holds less than this.
+      await host.settle(far.quiet(host.sleep));
+      assert.equal(written, false, "the write went through although the reader is paused");
+      const before = far.receivedBytes;
+      assert.ok(before < bytes.length / 2, `${before} bytes came through a paused connection`);
+      accepted.resume();
+      await host.settle(Promise.all([writing, far.received(10 + bytes.length)]));
+      assert.deepEqual(far.bytes().subarray(10), bytes);
+    },
+  );
 
-  each("closeWrite() is an end() there, while bytes still flow back", async ({ dialled, accepted, near, far }) => {
-    await host.settle(dialled.write([Uint8Array.of(9)]));
-    await host.settle(dialled.closeWrite());
-    await host.settle(far.ended);
-    assert.deepEqual([...far.bytes()], [9]);
-    await host.settle(accepted.write([Uint8Array.of(7, 8)]));
-    await host.settle(accepted.closeWrite());
-    await host.settle(near.ended);
-    assert.deepEqual([...near.bytes()], [7, 8]);
-    assert.equal(near.failure, undefined);
-    assert.equal(far.failure, undefined);
-  });
+  each(
+    "closeWrite() is an end() there, while bytes still flow back",
+    async ({ dialled, accepted, near, far }) => {
+      await host.settle(dialled.write([Uint8Array.of(9)]));
+      await host.settle(dialled.closeWrite());
+      await host.settle(far.ended);
+      assert.deepEqual([...far.bytes()], [9]);
+      await host.settle(accepted.write([Uint8Array.of(7, 8)]));
+      await host.settle(accepted.closeWrite());
+      await host.settle(near.ended);
+      assert.deepEqual([...near.bytes()], [7, 8]);
+      assert.equal(near.failure, undefined);
+      assert.equal(far.failure, undefined);
+    },
+  );
 
   each("all bytes written before closeWrite() arrive before end()", async ({ dialled, far }) => {
     const bytes = pattern(3_000_000);
@@ -177,18 +203,25 @@ export function transportContract(host: ContractHost): void {
     assert.equal(await host.settle(outcome), "rejected");
   });
 
-  each("a listener that closes takes no more, and its connections go on", async ({ dialled, far, listener }, transport) => {
-    await host.settle(listener.close());
-    await assert.rejects(host.settle(transport.dial(listener.address, { timeoutMs: 500 })), AsocError);
-    await host.settle(dialled.write([Uint8Array.of(5)]));
-    await host.settle(far.received(1));
-  });
+  each(
+    "a listener that closes takes no more, and its connections go on",
+    async ({ dialled, far, listener }, transport) => {
+      await host.settle(listener.close());
+      await assert.rejects(host.settle(transport.dial(listener.address, { timeoutMs: 500 })), AsocError);
+      await host.settle(dialled.write([Uint8Array.of(5)]));
+      await host.settle(far.received(1));
+    },
+  );
 
-  test(`${host.name} transport: dial() to a port without listener is ASOC_CONNECTION_REFUSED`, { skip: host.refusals ? false : "no refusals" }, async () => {
+  test(`${host.name} transport: dial() to a port without listener is ASOC_CONNECTION_REFUSED`, {
+    skip: host.refusals ? false : "no refusals",
+  }, async () => {
     const transport = await host.transport();
     const listener = await transport.listen(at, () => {});
     await listener.close();
-    await assert.rejects(host.settle(transport.dial(listener.address, { timeoutMs: 2000 })), { code: "ASOC_CONNECTION_REFUSED" });
+    await assert.rejects(host.settle(transport.dial(listener.address, { timeoutMs: 2000 })), {
+      code: "ASOC_CONNECTION_REFUSED",
+    });
   });
 
   test(`${host.name} transport: dial() gives up at its signal`, async () => {
@@ -196,13 +229,20 @@ export function transportContract(host: ContractHost): void {
     const controller = new AbortController();
     const reason = new Error("changed my mind");
     controller.abort(reason);
-    await assert.rejects(host.settle(transport.dial({ host: host.host, port: 1 }, { timeoutMs: 2000, signal: controller.signal })), reason);
+    await assert.rejects(
+      host.settle(
+        transport.dial({ host: host.host, port: 1 }, { timeoutMs: 2000, signal: controller.signal }),
+      ),
+      reason,
+    );
   });
 
   test(`${host.name} transport: listen() on a port in use is ASOC_PORT_IN_USE`, async () => {
     const transport = await host.transport();
     const listener = await transport.listen(at, () => {});
-    await assert.rejects(host.settle(transport.listen(listener.address, () => {})), { code: "ASOC_PORT_IN_USE" });
+    await assert.rejects(host.settle(transport.listen(listener.address, () => {})), {
+      code: "ASOC_PORT_IN_USE",
+    });
     await listener.close();
     const again = await host.settle(transport.listen(listener.address, () => {}));
     await again.close();
@@ -219,9 +259,13 @@ export function transportContract(host: ContractHost): void {
       heard.push(`${who}:${packet.join()}`);
       if (new Set(heard).size === 2) both();
     };
-    const first = await host.settle(transport.bindDatagram({ host: "0.0.0.0", port: 0 }, { shared: true, receive: receive("first") }));
+    const first = await host.settle(
+      transport.bindDatagram({ host: "0.0.0.0", port: 0 }, { shared: true, receive: receive("first") }),
+    );
     const { port } = first.address;
-    const second = await host.settle(transport.bindDatagram({ host: "0.0.0.0", port }, { shared: true, receive: receive("second") }));
+    const second = await host.settle(
+      transport.bindDatagram({ host: "0.0.0.0", port }, { shared: true, receive: receive("second") }),
+    );
     await host.settle(first.send(Uint8Array.of(1, 2, 3), { host: "127.255.255.255", port }));
     await host.settle(all);
     assert.deepEqual([...new Set(heard)].sort(), ["first:1,2,3", "second:1,2,3"]);
@@ -235,11 +279,21 @@ export function transportContract(host: ContractHost): void {
     const came = new Promise<Address>((resolve) => {
       come = resolve;
     });
-    const receiver = await host.settle(transport.bindDatagram({ host: "127.0.0.1", port: 0 }, { shared: false, receive: (_packet, from) => come(from) }));
-    const dead = await host.settle(transport.bindDatagram({ host: "127.0.0.1", port: 0 }, { shared: false, receive: () => {} }));
+    const receiver = await host.settle(
+      transport.bindDatagram(
+        { host: "127.0.0.1", port: 0 },
+        { shared: false, receive: (_packet, from) => come(from) },
+      ),
+    );
+    const dead = await host.settle(
+      transport.bindDatagram({ host: "127.0.0.1", port: 0 }, { shared: false, receive: () => {} }),
+    );
     await dead.close();
-    const sender = await host.settle(transport.bindDatagram({ host: "127.0.0.1", port: 0 }, { shared: false, receive: () => {} }));
-    for (let i = 0; i < 3; i++) await host.settle(sender.send(Uint8Array.of(i), dead.address).catch(() => {}));
+    const sender = await host.settle(
+      transport.bindDatagram({ host: "127.0.0.1", port: 0 }, { shared: false, receive: () => {} }),
+    );
+    for (let i = 0; i < 3; i++)
+      await host.settle(sender.send(Uint8Array.of(i), dead.address).catch(() => {}));
     await host.settle(sender.send(Uint8Array.of(9), receiver.address));
     const from = await host.settle(came);
     assert.equal(from.port, sender.address.port);

@@ -1,6 +1,7 @@
 /** The contract suite against the runtime that runs this file, reading in place and copying. */
-import { runtimeAtHand } from "../../src/join.ts";
+
 import type { Transport } from "../../src/core/runtime.ts";
+import { runtimeAtHand } from "../../src/join.ts";
 import { transportContract } from "../contract/transport_contract.ts";
 
 const { name } = await runtimeAtHand();

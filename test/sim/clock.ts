@@ -7,6 +7,8 @@ import type { Clock, Timer } from "../../src/core/runtime.ts";
 
 /** What the simulated wall clock shows at virtual time 0. */
 const EPOCH_S = 1_750_000_000;
+/** How long a promise may take. */
+const PATIENCE_MS = 2 * 3_600_000;
 /** More steps than this within one millisecond are a loop that makes no progress. */
 const MAX_STEPS_PER_MS = 200_000;
 
@@ -45,17 +47,18 @@ export class VirtualTime {
     });
   }
 
-  /** Steps until `promise` settles, and gives its outcome. Throws when nothing is left to happen. */
+  /** Steps until `promise` settles, and gives its outcome. Throws when nothing is left to happen, or for hours nothing did. */
   async settle<T>(promise: Promise<T>): Promise<T> {
     let settled = false;
     const note = () => {
       settled = true;
     };
     promise.then(note, note);
+    const endMs = this.#nowMs + PATIENCE_MS;
     for (;;) {
       await microtasks();
       if (settled) return promise;
-      if (!this.#step(Number.POSITIVE_INFINITY)) throw new Error("Nothing is left to happen, and the promise has not settled");
+      if (!this.#step(endMs)) throw new Error("Nothing is left to happen, and the promise has not settled");
     }
   }
 

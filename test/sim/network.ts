@@ -3,11 +3,21 @@
  *
  * Every random choice comes from one seed. It knows nothing of ASoc: it carries bytes.
  */
-import { formatAddress, isLoopback } from "../../src/core/address.ts";
-import type { Address, Conn, DatagramOptions, DatagramSocket, DialOptions, Listener, NetworkInterface, Transport } from "../../src/core/runtime.ts";
+import { isLoopback } from "../../src/core/address.ts";
+import type {
+  Address,
+  Conn,
+  DatagramOptions,
+  DatagramSocket,
+  DialOptions,
+  Listener,
+  NetworkInterface,
+  Transport,
+} from "../../src/core/runtime.ts";
 import { dialFailure, dialTimeout, listenFailure } from "../../src/runtime/common/failures.ts";
 import type { VirtualTime } from "./clock.ts";
-import { type EndCause, type LinkQuality, SimConn, type Wire } from "./conn.ts";
+import { SimConn } from "./conn.ts";
+import type { EndCause, LinkQuality, Wire } from "./pipe.ts";
 import type { Random } from "./random.ts";
 
 export interface NetworkOptions extends LinkQuality {
@@ -32,6 +42,8 @@ export interface Connection {
   readonly to: SimHost;
   readonly dialled: SimConn;
   readonly accepted: SimConn;
+  /** Bytes that were written and that never reached the other end's sink. */
+  lostBytes: number;
   /** Set when it ended otherwise than with a FIN in each direction. */
   broken: UncleanEnd | undefined;
 }
@@ -39,9 +51,9 @@ export interface Connection {
 /** A connection that did not end with a FIN in each direction. */
 export interface UncleanEnd extends EndCause {
   readonly connection: Connection;
-  /** Bytes that were written and that never reached the other end's sink. */
-  readonly lostBytes: number;
   readonly atMs: number;
+  /** When both ends knew of it. */
+  overMs: number;
 }
 
 interface Bound {
@@ -116,13 +128,18 @@ export class Network {
       blocked: () => !this.reaches(from, to),
       broken: (cause) => this.#broken(connection, cause),
       over: () => {
-        if (dialled.over && accepted.over) this.connections.delete(connection);
+        if (!dialled.over || !accepted.over) return;
+        this.connections.delete(connection);
+        if (connection.broken) connection.broken.overMs = this.time.nowMs();
+      },
+      lost: (byteCount) => {
+        connection.lostBytes += byteCount;
       },
     };
     const dialled = new SimConn(wire, "dialler", local, remote, from.directRead);
     const accepted = new SimConn(wire, "acceptor", remote, local, to.directRead);
     SimConn.join(dialled, accepted);
-    const connection: Connection = { from, to, dialled, accepted, broken: undefined };
+    const connection: Connection = { from, to, dialled, accepted, lostBytes: 0, broken: undefined };
     this.connections.add(connection);
     return connection;
   }
@@ -139,8 +156,7 @@ export class Network {
 
   #broken(connection: Connection, cause: EndCause): void {
     if (connection.broken) return;
-    const lostBytes = connection.dialled.unreadBytes + connection.accepted.unreadBytes;
-    connection.broken = { ...cause, connection, lostBytes, atMs: this.time.nowMs() };
+    connection.broken = { ...cause, connection, atMs: this.time.nowMs(), overMs: Number.POSITIVE_INFINITY };
     this.uncleanEnds.push(connection.broken);
   }
 }
@@ -193,8 +209,10 @@ export class SimHost {
       const timer = time.after(timeoutMs, () => fail(dialTimeout(to, timeoutMs)));
       signal?.addEventListener("abort", abort, { once: true });
       if (signal?.aborted) return abort();
-      const source = localHost ?? (isLoopback(to.host) ? "127.0.0.1" : this.address);
-      const local = { host: source, port: this.#nextPort++ };
+      const local = {
+        host: localHost ?? (isLoopback(to.host) ? "127.0.0.1" : this.address),
+        port: this.#nextPort++,
+      };
       const knock = () => {
         if (settled) return;
         const host = this.network.find(this, to.host);
@@ -222,7 +240,8 @@ export class SimHost {
   #listen(at: Address, accept: (conn: Conn) => void): Promise<Listener> {
     const port = at.port === 0 ? this.#nextPort++ : at.port;
     const listener: BoundListener = { host: at.host, port, accept };
-    if (this.#overlap(this.listeners, listener)) return Promise.reject(listenFailure(at, { code: "EADDRINUSE" }));
+    if (this.#overlap(this.listeners, listener))
+      return Promise.reject(listenFailure(at, { code: "EADDRINUSE" }));
     this.listeners.add(listener);
     return Promise.resolve({
       address: { host: at.host, port },
@@ -237,7 +256,8 @@ export class SimHost {
     const port = at.port === 0 ? this.#nextPort++ : at.port;
     const socket: BoundSocket = { host: at.host, port, shared: options.shared, receive: options.receive };
     const other = this.#overlap(this.sockets, socket);
-    if (other && !(other.shared && socket.shared)) return Promise.reject(listenFailure(at, { code: "EADDRINUSE" }, "UDP"));
+    if (other && !(other.shared && socket.shared))
+      return Promise.reject(listenFailure(at, { code: "EADDRINUSE" }, "UDP"));
     this.sockets.add(socket);
     return Promise.resolve({
       address: { host: at.host, port },
@@ -262,7 +282,12 @@ export class SimHost {
       if (target ? host !== target : !broadcast) continue;
       for (const socket of host.sockets) {
         if (socket.port !== to.port) continue;
-        const copies = host !== this && network.random.chance(datagramLoss) ? 0 : network.random.chance(datagramCopies) ? 2 : 1;
+        const copies =
+          host !== this && network.random.chance(datagramLoss)
+            ? 0
+            : network.random.chance(datagramCopies)
+              ? 2
+              : 1;
         for (let copy = 0; copy < copies; copy++) {
           network.time.after(network.latencyMs(), () => {
             if (network.reaches(this, host) && host.sockets.has(socket)) socket.receive(packet.slice(), from);
@@ -275,19 +300,24 @@ export class SimHost {
 
   #listenerAt(to: Address): BoundListener | undefined {
     for (const listener of this.listeners) {
-      if (listener.port === to.port && (listener.host === to.host || listener.host === "0.0.0.0")) return listener;
+      if (listener.port === to.port && (listener.host === to.host || listener.host === "0.0.0.0"))
+        return listener;
     }
     return undefined;
   }
 
   #overlap<T extends Bound>(bound: Iterable<T>, wanted: Bound): T | undefined {
     for (const one of bound) {
-      if (one.port === wanted.port && (one.host === wanted.host || [one.host, wanted.host].includes("0.0.0.0"))) return one;
+      if (
+        one.port === wanted.port &&
+        (one.host === wanted.host || [one.host, wanted.host].includes("0.0.0.0"))
+      )
+        return one;
     }
     return undefined;
   }
 
   toString(): string {
-    return formatAddress({ host: this.address, port: 0 });
+    return this.address;
   }
 }

@@ -10,7 +10,8 @@ for (const direct of [true, false]) {
   let seed = 0;
   transportContract({
     name: `simulated ${direct ? "direct" : "copying"}`,
-    transport: () => Promise.resolve(new Network(time, new Random(seed++)).addHost(["10.0.0.1"], direct).transport),
+    transport: () =>
+      Promise.resolve(new Network(time, new Random(seed++)).addHost(["10.0.0.1"], direct).transport),
     host: "127.0.0.1",
     settle: (promise) => time.settle(promise),
     sleep: (delayMs) => time.sleep(delayMs),

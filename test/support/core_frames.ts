@@ -1,7 +1,8 @@
 /** Frames written by hand, and a session that is fed with them. */
 import { DEFAULT_LIMITS, type Limits, type Timing } from "../../src/core/limits.ts";
 import type { InboundStream } from "../../src/core/session/inbound_stream.ts";
-import { Session, type SessionConfig, type SessionEvent } from "../../src/core/session/session.ts";
+import { Session } from "../../src/core/session/session.ts";
+import type { SessionConfig, SessionEvent } from "../../src/core/session/session_types.ts";
 import { BufferPool } from "../../src/core/tensor/buffer_pool.ts";
 import { encodeAccept } from "../../src/core/wire/accept.ts";
 import { utf8 } from "../../src/core/wire/bytes.ts";
@@ -30,11 +31,17 @@ export function header(type: number, streamId: number, seq: number, payloadBytes
   return bytes;
 }
 
-export function frame(type: number, streamId: number, seq: number, payload: Uint8Array = NOTHING): Uint8Array {
+export function frame(
+  type: number,
+  streamId: number,
+  seq: number,
+  payload: Uint8Array = NOTHING,
+): Uint8Array {
   return joinBytes(header(type, streamId, seq, payload.length), payload);
 }
 
-export const data = (streamId: number, seq: number, payload: Uint8Array) => frame(FrameType.DATA, streamId, seq, payload);
+export const data = (streamId: number, seq: number, payload: Uint8Array) =>
+  frame(FrameType.DATA, streamId, seq, payload);
 export const end = (streamId: number, seq: number) => frame(FrameType.END, streamId, seq);
 
 /** A tensor as its frames. */
@@ -46,7 +53,11 @@ export function tensorFrames(streamId: number, bytes: Uint8Array, chunkBytes: nu
   return joinBytes(...frames, end(streamId, frames.length));
 }
 
-export function helloFrame(key: Uint8Array = KEY, challenge = 7, nodeId: Uint8Array = DIALLER_ID): Uint8Array {
+export function helloFrame(
+  key: Uint8Array = KEY,
+  challenge = 7,
+  nodeId: Uint8Array = DIALLER_ID,
+): Uint8Array {
   return frame(FrameType.HELLO, 0, 0, encodeHello({ nodeId, challenge }, key, testCrypto()));
 }
 
@@ -82,7 +93,15 @@ export class FedSession {
     this.pool = options.pool ?? new BufferPool(limits);
     this.#direct = options.direct ?? false;
     const nodeId = role === "dialler" ? DIALLER_ID : ACCEPTOR_ID;
-    const config: SessionConfig = { role, nodeId, key: KEY, challenge: 7, limits, crypto: testCrypto(), pool: this.pool };
+    const config: SessionConfig = {
+      role,
+      nodeId,
+      key: KEY,
+      challenge: 7,
+      limits,
+      crypto: testCrypto(),
+      pool: this.pool,
+    };
     this.session = new Session(options.admit ? { ...config, admit: options.admit } : config, this.nowMs);
     this.poll();
   }
@@ -118,7 +137,11 @@ export class FedSession {
   /** Lets time pass to each deadline on the way. */
   pass(ms: number): void {
     const untilMs = this.nowMs + ms;
-    for (let at = this.session.pollDeadline(); at !== undefined && at <= untilMs; at = this.session.pollDeadline()) {
+    for (
+      let at = this.session.pollDeadline();
+      at !== undefined && at <= untilMs;
+      at = this.session.pollDeadline()
+    ) {
       this.nowMs = Math.max(this.nowMs, at);
       this.session.handleTimeout(this.nowMs);
       this.poll();
@@ -137,19 +160,28 @@ export class FedSession {
   }
 
   poll(): void {
+    do this.#hear();
+    while (this.#write());
+  }
+
+  #hear(): void {
     for (let event = this.session.pollEvent(); event; event = this.session.pollEvent()) {
       this.events.push(event);
       if (event.kind === "stream") this.onStream(event.stream);
-      if (event.kind !== "readable" || !event.stream.ended || event.stream.error || event.stream.discarded) continue;
+      if (event.kind !== "readable" || !event.stream.ended || event.stream.error || event.stream.discarded)
+        continue;
       if (event.stream.hasPieces) continue;
       const whole = event.stream.takeWhole();
       this.tensors.push({ id: event.stream.id, bytes: whole.bytes.slice() });
       whole.buffer?.release();
     }
-    while (this.session.pollTransmit(this.#parts, this.nowMs)) {
-      this.written = joinBytes(this.written, ...this.#parts);
-      this.session.handleWritten(this.nowMs);
-    }
+  }
+
+  #write(): boolean {
+    if (!this.session.pollTransmit(this.#parts, this.nowMs)) return false;
+    this.written = joinBytes(this.written, ...this.#parts);
+    this.session.handleWritten(this.nowMs);
+    return true;
   }
 
   kinds(): string[] {
@@ -157,7 +189,9 @@ export class FedSession {
   }
   /** Failed streams as "id code". */
   failures(): string[] {
-    return this.events.flatMap((event) => (event.kind === "streamFailed" ? [`${event.streamId} ${event.error.code}`] : []));
+    return this.events.flatMap((event) =>
+      event.kind === "streamFailed" ? [`${event.streamId} ${event.error.code}`] : [],
+    );
   }
   /** The code that the session closed with; "clean", or undefined while it is not closed. */
   closedWith(): string | undefined {

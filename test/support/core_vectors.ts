@@ -21,7 +21,11 @@ export interface Vectors {
     readonly length: number;
     readonly header: string;
   }[];
-  readonly hello: readonly (Handshake & { readonly nodeId: string; readonly challenge: number; readonly frame: string })[];
+  readonly hello: readonly (Handshake & {
+    readonly nodeId: string;
+    readonly challenge: number;
+    readonly frame: string;
+  })[];
   readonly helloRejected: readonly (Handshake & { readonly why?: string; readonly flippedBit?: number })[];
   readonly accept: readonly (Handshake & { readonly token: string; readonly frame: string })[];
   readonly acceptRejected: readonly (Handshake & { readonly why?: string })[];

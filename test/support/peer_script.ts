@@ -3,13 +3,14 @@
  * and takes commands as JSON lines on stdin. Tests of real processes drive it.
  *
  * Argument: `{ options: JoinOptions }`. Commands, each with `cmd`:
- *   send { id, to, bytes, seed, count, parallel, endless }   prints sent or sendFailed for each tensor, then sendDone
+ *   send { id, to, bytes, seed, count, parallel, paceMs, endless }   prints sent or sendFailed for each tensor, then sendDone
  *   stop                                                     ends the sends with a count after the tensor under way
  *   addPeer { address }   peers   stats { id }   close   abort
  */
 import { createHash } from "node:crypto";
 import process from "node:process";
 import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
 import { AsocError, type IncomingStream, type JoinOptions, join, parseAddress } from "../../src/mod.ts";
 
 /** What `send` takes; the tensor's content follows from `seed` and `bytes`. */
@@ -24,6 +25,8 @@ export interface SendCommand {
   readonly count?: number;
   /** All at once instead of one by one. */
   readonly parallel?: boolean;
+  /** In parts of 1 MiB with a rest after each, so that it is always in mid-stream and leaves the processors to others. */
+  readonly paceMs?: number;
   /** One tensor that never ends. */
   readonly endless?: boolean;
 }
@@ -77,6 +80,13 @@ async function* endless(): AsyncGenerator<Uint8Array> {
   for (;;) yield data;
 }
 
+async function* paced(data: Uint8Array, paceMs: number): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < data.length; at += MiB) {
+    yield data.subarray(at, at + MiB);
+    await delay(paceMs);
+  }
+}
+
 const { options } = JSON.parse(process.argv[2] ?? "{}") as { options: JoinOptions };
 const node = await join(options);
 let stopped = false;
@@ -104,7 +114,8 @@ async function send(command: SendCommand): Promise<void> {
   const one = async (index: number) => {
     try {
       const { data, sha256 } = content(bytes, seed + (index % CONTENTS));
-      const source = command.endless ? endless() : data;
+      const { paceMs } = command;
+      const source = command.endless ? endless() : paceMs === undefined ? data : paced(data, paceMs);
       if (to === "all") {
         for (const { peer, report, error } of await node.sendAll(source)) {
           if (report)

@@ -12,7 +12,11 @@ export type RuntimeName = (typeof RUNTIMES)[number];
 export type Json = Record<string, unknown>;
 
 /** The command line that runs `script` (a path from the root) on a runtime of node_modules. */
-export function commandFor(runtime: RuntimeName, script: string, args: readonly string[]): [string, ...string[]] {
+export function commandFor(
+  runtime: RuntimeName,
+  script: string,
+  args: readonly string[],
+): [string, ...string[]] {
   const bin = join(ROOT, "node_modules", ".bin", runtime);
   const path = join(ROOT, script);
   if (runtime === "node") return [bin, path, ...args];
@@ -46,6 +50,7 @@ export class Process implements AsyncDisposable {
       cwd: options.cwd ?? ROOT,
       env: { ...process.env, NO_COLOR: "1", ...options.env },
       stdio: ["pipe", "pipe", "pipe"],
+      detached: true, // a process group of its own: signals reach what it started, as a terminal's Ctrl-C does
     });
     this.child.stdout?.setEncoding("utf8").on("data", (text: string) => this.#read(text));
     this.child.stderr?.setEncoding("utf8").on("data", (text: string) => {
@@ -69,7 +74,12 @@ export class Process implements AsyncDisposable {
   }
 
   /** One of our scripts on a runtime. */
-  static script(runtime: RuntimeName, script: string, args: readonly string[], options: ProcessOptions = {}): Process {
+  static script(
+    runtime: RuntimeName,
+    script: string,
+    args: readonly string[],
+    options: ProcessOptions = {},
+  ): Process {
     return new Process(commandFor(runtime, script, args), options);
   }
 
@@ -80,7 +90,11 @@ export class Process implements AsyncDisposable {
 
   /** Resolves once stderr and stdout together match. */
   waitForText(pattern: RegExp, timeoutMs = 20_000): Promise<true> {
-    return this.#wait(() => (pattern.test(this.stdout + this.stderr) ? true : undefined), timeoutMs, String(pattern));
+    return this.#wait(
+      () => (pattern.test(this.stdout + this.stderr) ? true : undefined),
+      timeoutMs,
+      String(pattern),
+    );
   }
 
   /** Exit code, or rejects when it takes longer. */
@@ -88,12 +102,19 @@ export class Process implements AsyncDisposable {
     return this.#wait(() => this.#exit, timeoutMs, "its end");
   }
 
+  /** Signals the process and what it started. */
   kill(signal: NodeJS.Signals = "SIGTERM"): void {
-    this.child.kill(signal);
+    const { pid } = this.child;
+    if (pid === undefined) return;
+    try {
+      process.kill(-pid, signal);
+    } catch (error) {
+      if ((error as { code?: string }).code !== "ESRCH") throw error; // it has ended
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#exit === undefined) this.child.kill("SIGKILL");
+    if (this.#exit === undefined) this.kill("SIGKILL");
     await this.exited;
   }
 
@@ -106,7 +127,11 @@ export class Process implements AsyncDisposable {
       };
       const fail = (why: string) =>
         settle(() =>
-          reject(new Error(`${why} before ${what}: ${this.child.spawnargs.join(" ")}\nstdout: ${this.stdout.slice(-4000)}\nstderr: ${this.stderr.slice(-4000)}`)),
+          reject(
+            new Error(
+              `${why} before ${what}: ${this.child.spawnargs.join(" ")}\nstdout: ${this.stdout.slice(-4000)}\nstderr: ${this.stderr.slice(-4000)}`,
+            ),
+          ),
         );
       const look = () => {
         const found = pick();

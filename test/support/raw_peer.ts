@@ -196,6 +196,15 @@ export class RawPeer implements Disposable {
     return taken;
   }
 
+  /** All that came until the other side closed; rejects when it does not. */
+  async ends(timeoutMs = 15_000): Promise<Buffer> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(new Error(`not closed within ${timeoutMs} ms`)), timeoutMs);
+    });
+    return Promise.race([this.closed, late]).finally(() => clearTimeout(timer));
+  }
+
   /** Sends FIN and goes on reading. */
   finish(): void {
     this.socket.end();

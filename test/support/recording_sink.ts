@@ -34,7 +34,8 @@ export class RecordingSink implements Sink {
   }
 
   commit(byteCount: number): void {
-    if (!this.#lent || byteCount < 1 || byteCount > this.#lent.length) throw new Error(`commit(${byteCount}) without next()`);
+    if (!this.#lent || byteCount < 1 || byteCount > this.#lent.length)
+      throw new Error(`commit(${byteCount}) without next()`);
     this.#add(this.#lent.subarray(0, byteCount));
     this.#lent = undefined;
     this.committedBytes += byteCount;

@@ -7,11 +7,7 @@
 import type { Limits } from "../limits.ts";
 import { RateLimit } from "./rate_limit.ts";
 
-export type RefusalReason =
-  | "blocked"
-  | "too many attempts"
-  | "too many handshakes"
-  | "too many connections";
+export type RefusalReason = "blocked" | "too many attempts" | "too many handshakes" | "too many connections";
 
 interface AddressRecord {
   failures: number;
@@ -41,7 +37,10 @@ export class Admission {
   /** There is room only if a handshake in progress makes way. */
   get crowded(): boolean {
     const { maxPendingHandshakes, maxConnections } = this.#limits;
-    return this.#pending > 0 && (this.#pending >= maxPendingHandshakes || this.#pending + this.#sessions >= maxConnections);
+    return (
+      this.#pending > 0 &&
+      (this.#pending >= maxPendingHandshakes || this.#pending + this.#sessions >= maxConnections)
+    );
   }
 
   /** A connection from `remote`: undefined admits it to the handshake; `authenticated` or `failed` must follow. */
@@ -115,13 +114,21 @@ export class Admission {
 /** One customer's IPv6 network counts as one address: its first 64 bits. */
 export function addressKey(host: string): string {
   if (!host.includes(":")) return host;
-  if (host.toLowerCase().startsWith("::ffff:") && host.includes(".")) return host.slice(7);
-  const [head = "", tail] = host.split("::");
+  const text = host.toLowerCase();
+  if (text.startsWith("::ffff:") && text.includes(".")) return text.slice(7);
+  const [head = "", tail] = text.split("::");
   const groups = head.split(":").filter((group) => group !== "");
   if (tail !== undefined) {
     const rest = tail.split(":").filter((group) => group !== "");
     while (groups.length + rest.length < 8) groups.push("0");
     groups.push(...rest);
   }
-  return `${groups.slice(0, 4).join(":")}::/64`;
+  const numbers = groups.map((group) => Number.parseInt(group, 16));
+  const [a = 0, b = 0] = numbers.slice(6);
+  const mapped = numbers.slice(0, 6).join() === "0,0,0,0,0,65535";
+  if (mapped) return [a >>> 8, a & 0xff, b >>> 8, b & 0xff].join(".");
+  return `${numbers
+    .slice(0, 4)
+    .map((number) => number.toString(16))
+    .join(":")}::/64`;
 }

@@ -85,27 +85,38 @@ export class Discovery {
 
   /** A datagram from `from`; `unixS` is our clock. */
   handleDatagram(packet: Uint8Array, from: Address, nowMs: number, unixS: number): void {
+    const refusal = this.#judge(packet, from, nowMs, unixS);
+    if (refusal) this.#refuse(refusal.reason, from, refusal.skewS);
+  }
+
+  /** The rules in RFC-0001's order: the first one broken refuses. */
+  #judge(
+    packet: Uint8Array,
+    from: Address,
+    nowMs: number,
+    unixS: number,
+  ): { readonly reason: BeaconRefusal; readonly skewS?: number } | undefined {
     const { limits, key, crypto } = this.#config;
-    const refuse = (reason: BeaconRefusal, skewS?: number) => this.#refuse(reason, from, skewS);
     const beacon = decodeBeacon(packet);
-    if (!beacon) return refuse("length");
-    if (!equalBytes(beacon.communityHash, this.#community)) return refuse("community");
-    if (!isAuthenticBeacon(packet, key, crypto)) return refuse("signature");
+    if (!beacon) return { reason: "length" };
+    if (!equalBytes(beacon.communityHash, this.#community)) return { reason: "community" };
+    if (!isAuthenticBeacon(packet, key, crypto)) return { reason: "signature" };
     const nodeId = formatNodeId(beacon.nodeId);
     if (nodeId === this.#ownId) {
       this.#ownBeacons++;
-      return;
+      return undefined;
     }
     const skewS = beacon.unixS - unixS;
-    if (Math.abs(skewS) > limits.maxClockSkewS) return refuse("clock", skewS);
+    if (Math.abs(skewS) > limits.maxClockSkewS) return { reason: "clock", skewS };
     const agoMs = this.#replays.enter(nodeId, beacon.challenge, nowMs);
-    if (agoMs !== undefined && agoMs >= limits.beaconDuplicateMs) return refuse("replay");
+    if (agoMs !== undefined && agoMs >= limits.beaconDuplicateMs) return { reason: "replay" };
     if (agoMs === undefined) {
-      if (!this.#nodeRate.take(nodeId, nowMs)) return refuse("nodeRate");
-      if (!this.#addressRate.take(from.host, nowMs)) return refuse("addressRate");
+      if (!this.#nodeRate.take(nodeId, nowMs)) return { reason: "nodeRate" };
+      if (!this.#addressRate.take(from.host, nowMs)) return { reason: "addressRate" };
     }
-    if (beacon.tcpPort === 0) return refuse("port");
+    if (beacon.tcpPort === 0) return { reason: "port" };
     this.#see(nodeId, { host: from.host, port: beacon.tcpPort }, nowMs);
+    return undefined;
   }
 
   /** Time has come to `pollDeadline`. */
@@ -123,11 +134,7 @@ export class Discovery {
     const { nodeId, tcpPort, key, crypto, limits } = this.#config;
     this.#nextBeaconMs = nowMs + limits.beaconIntervalMs;
     const challenge = readU32(crypto.randomBytes(4), 0);
-    return encodeBeacon(
-      { communityHash: this.#community, nodeId, tcpPort, unixS, challenge },
-      key,
-      crypto,
-    );
+    return encodeBeacon({ communityHash: this.#community, nodeId, tcpPort, unixS, challenge }, key, crypto);
   }
 
   pollEvent(): DiscoveryEvent | undefined {

@@ -74,7 +74,8 @@ export class Inbound {
     }
     let stream = this.#open.get(id);
     const expected = stream?.expectedSeq ?? 0;
-    if (seq !== expected) {
+    // The last seq holds no chunk: END could not count it.
+    if (seq !== expected || (seq === ABANDON_SEQ && !isEnd)) {
       this.#fail(id, stream, sequenceError(id, expected, seq), isEnd);
       return;
     }

@@ -19,13 +19,14 @@ export interface InboundContext {
   sizeHintBytes: number;
   /** Bytes that moved because a buffer grew or the way of reading changed. */
   copiedBytes: number;
+  /** Why a stream had no room when it was last asked: a reader of chunks is behind, or else the pool is used up. */
+  readerBehind?: boolean;
 }
 
-/** Bytes `from`…`to` of a buffer; the taker releases the buffer. */
+/** Some bytes of a tensor; the taker gives them to `releasePiece`. `buffer` is undefined when they lie in the caller's own memory. */
 export interface Piece {
-  readonly buffer: PooledBuffer;
-  readonly from: number;
-  readonly to: number;
+  readonly bytes: Uint8Array;
+  readonly buffer: PooledBuffer | undefined;
 }
 
 /** A whole tensor: `buffer` is undefined when the bytes are the caller's own memory. */
@@ -115,6 +116,8 @@ export class InboundStream {
   readChunks(): void {
     this.#claim();
     this.#asked = { way: "chunks" };
+    // The buffer stays the same, so what has come need not wait for the next read.
+    if (this.#way === "assemble") this.#applyAsked();
   }
 
   /** The bytes are assembled; says only that a reader has come. */
@@ -156,7 +159,7 @@ export class InboundStream {
 
   /** @internal The socket holds none of its memory any more. */
   dropMemory(): void {
-    for (const piece of this.#full) piece.buffer.release();
+    for (const piece of this.#full) piece.buffer?.release();
     this.#full = [];
     this.#buffer?.release();
     this.#buffer = undefined;
@@ -167,9 +170,14 @@ export class InboundStream {
     this.#way = "discard";
   }
 
-  /** The whole tensor, once `ended` without `error`; the taker releases the buffer. */
+  /** The whole tensor, once `ended` without `error`; the taker releases the buffer. Throws when `into` is too small. */
   takeWhole(): Whole {
-    if (this.#asked) this.#applyAsked();
+    try {
+      if (this.#asked) this.#applyAsked();
+    } catch (error) {
+      this.dropMemory();
+      throw error;
+    }
     const buffer = this.#buffer;
     const source = this.#memory ?? buffer?.bytes;
     const bytes = source ? source.subarray(0, this.#filled) : new Uint8Array(0);
@@ -185,17 +193,17 @@ export class InboundStream {
     const full = this.#full.shift();
     if (full) return full;
     if (this.#way !== "chunks" || !this.#buffer || this.#filled === this.#readFrom) return undefined;
-    const piece = { buffer: this.#buffer, from: this.#readFrom, to: this.#filled };
+    const bytes = this.#buffer.bytes.subarray(this.#readFrom, this.#filled);
     this.#buffer.retain();
     this.#readFrom = this.#filled;
-    this.#aheadBytes += piece.to - piece.from;
-    return piece;
+    this.#aheadBytes += bytes.length;
+    return { bytes, buffer: this.#buffer };
   }
 
   /** The taker of a piece is done with it. */
   releasePiece(piece: Piece): void {
-    this.#aheadBytes -= piece.to - piece.from;
-    piece.buffer.release();
+    this.#aheadBytes -= piece.bytes.length;
+    piece.buffer?.release();
   }
 
   #intoTarget(remainingBytes: number): Uint8Array {
@@ -216,11 +224,14 @@ export class InboundStream {
   #chunkTarget(remainingBytes: number): Uint8Array | undefined {
     if (this.#buffer && this.#filled === this.#buffer.bytes.length) this.#handOn();
     if (!this.#buffer) {
-      if (this.#aheadBytes >= this.#context.limits.maxChunkAheadBytes) return undefined;
+      if (this.#aheadBytes >= this.#context.limits.maxChunkAheadBytes) {
+        this.#context.readerBehind = true;
+        return undefined;
+      }
       this.#buffer = this.#context.pool.acquire(
         Math.min(CHUNK_BYTES, Math.max(remainingBytes, MIN_WRITE_BYTES)),
       );
-      if (!this.#buffer) return undefined;
+      if (!this.#buffer) return this.#wait();
       this.#filled = 0;
       this.#readFrom = 0;
     }
@@ -232,12 +243,16 @@ export class InboundStream {
     const buffer = this.#buffer as PooledBuffer; // callers have checked
     this.#buffer = undefined;
     buffer.delivered();
-    if (this.#filled > this.#readFrom) {
-      this.#full.push({ buffer, from: this.#readFrom, to: this.#filled });
-      this.#aheadBytes += this.#filled - this.#readFrom;
-    } else buffer.release();
+    if (this.#filled > this.#readFrom) this.#queue(buffer.bytes, buffer);
+    else buffer.release();
     this.#filled = 0;
     this.#readFrom = 0;
+  }
+
+  #queue(memory: Uint8Array, buffer: PooledBuffer | undefined): void {
+    const bytes = memory.subarray(this.#readFrom, this.#filled);
+    this.#full.push({ bytes, buffer });
+    this.#aheadBytes += bytes.length;
   }
 
   /** False when there is no room for a larger buffer now. */
@@ -256,14 +271,7 @@ export class InboundStream {
         larger ??= pool.acquire(wanted);
       }
     }
-    if (!larger) {
-      if (pool.releasePossible) return false;
-      throw new LimitError(
-        "ASOC_MEMORY_BUDGET",
-        `Cannot receive stream ${this.id}: memoryBudgetBytes (${pool.budgetBytes}) is used up by streams that arrive at once`,
-        { details: { streamId: this.id, limit: "memoryBudgetBytes", expected: pool.budgetBytes } },
-      );
-    }
+    if (!larger) return this.#wait() ?? false;
     if (old) {
       larger.bytes.set(old.bytes.subarray(0, this.#filled));
       this.#context.copiedBytes += this.#filled;
@@ -273,23 +281,42 @@ export class InboundStream {
     return true;
   }
 
+  /** There is no room until somebody releases memory. Throws when nobody holds any that could be released. */
+  #wait(): undefined {
+    const { pool } = this.#context;
+    this.#context.readerBehind = false;
+    if (pool.releasePossible) return undefined;
+    throw new LimitError(
+      "ASOC_MEMORY_BUDGET",
+      `Cannot receive stream ${this.id}: memoryBudgetBytes (${pool.budgetBytes}) is used up by streams that arrive at once`,
+      { details: { streamId: this.id, limit: "memoryBudgetBytes", expected: pool.budgetBytes } },
+    );
+  }
+
   /** Changes the way of reading. No read is under way. */
   #applyAsked(): void {
     const asked = this.#asked as { way: Way; memory?: Uint8Array }; // callers have checked
     this.#asked = undefined;
+    const before = this.#memory; // the caller's, given earlier
     if (asked.way === "into") {
       const memory = asked.memory as Uint8Array; // set by readInto
       this.#memory = memory;
       this.#way = "into";
       if (this.#filled > memory.length) throw this.#intoTooSmall(0);
-      if (this.#buffer) {
-        memory.set(this.#buffer.bytes.subarray(0, this.#filled));
+      const source = before ?? this.#buffer?.bytes;
+      if (source && this.#filled > 0 && source !== memory) {
+        memory.set(source.subarray(0, this.#filled));
         this.#context.copiedBytes += this.#filled;
-        this.#buffer.release();
-        this.#buffer = undefined;
       }
+      this.#buffer?.release();
+      this.#buffer = undefined;
     } else if (asked.way === "chunks") {
       this.#way = "chunks";
+      if (before) {
+        if (this.#filled > 0) this.#queue(before, undefined);
+        this.#memory = undefined;
+        this.#filled = 0;
+      }
       if (this.#buffer && this.ended) this.#handOn();
     } else {
       this.dropMemory();

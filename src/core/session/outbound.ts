@@ -8,7 +8,7 @@
  *
  * One batch is under way at a time; its parts stay untouched until `handleWritten`.
  */
-import { AsocError } from "../errors.ts";
+import type { AsocError } from "../errors.ts";
 import { CHUNK_BYTES, KiB, MAX_WRITE_BYTES, MIN_WRITE_BYTES, SMALL_PAYLOAD_BYTES } from "../limits.ts";
 import { encodeHeader, FrameType, HEADER_BYTES } from "../wire/header.ts";
 
@@ -80,7 +80,8 @@ class Turns {
 }
 
 export class Outbound {
-  readonly #slab = new Uint8Array(SLAB_BYTES);
+  /** Made with the first stream: a stranger who only knocks costs no memory. */
+  #slab: Uint8Array = new Uint8Array(0);
   readonly #streams = new Map<number, OutboundStream>();
   readonly #fresh = new Turns();
   readonly #bulk = new Turns();
@@ -133,6 +134,7 @@ export class Outbound {
 
   open(chunkBytes: number = CHUNK_BYTES): OutboundStream {
     const id = this.#takeId();
+    if (this.#slab.length === 0) this.#slab = new Uint8Array(SLAB_BYTES);
     const stream = new OutboundStream(id, chunkBytes);
     this.#streams.set(id, stream);
     return stream;

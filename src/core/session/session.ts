@@ -3,62 +3,37 @@
  *
  * No sockets, no clock, no timers: bytes and times come in through `handle*`, wishes
  * through commands, and all that results is polled: `pollTransmit`, then `pollEvent`
- * until undefined, then `pollDeadline`. After `closed` nothing more comes out.
+ * until undefined, then `pollDeadline`. After `closed` only the fates of streams still come out.
  *
  * Whoever drives it calls, after each `handle*` or command: pollTransmit → write,
  * pollEvent, pollDeadline, and pauses the connection while `stalled`.
  */
-import { AsocError, AuthError, ConnectionError, LimitError, ProtocolError } from "../errors.ts";
-import type { Limits, Timing } from "../limits.ts";
-import type { Crypto } from "../runtime.ts";
-import type { BufferPool } from "../tensor/buffer_pool.ts";
+import { AsocError, AuthError, ConnectionError, type LimitError } from "../errors.ts";
+import { KiB } from "../limits.ts";
 import { ACCEPT_BYTES, decodeAccept, encodeAccept, makeToken } from "../wire/accept.ts";
 import { type FrameConsumer, FrameReader } from "../wire/frame_reader.ts";
-import { FrameType, frameName, type Header } from "../wire/header.ts";
+import { FrameType, type Header } from "../wire/header.ts";
 import { decodeHello, encodeHello, HELLO_BYTES } from "../wire/hello.ts";
+import {
+  connectionLost,
+  handshakeRefused,
+  incomplete,
+  isHandshaking,
+  notSentWhole,
+  payloadTooLarge,
+  timedOut,
+  tooSlow,
+  truncatedFrame,
+  unexpectedFrame,
+} from "./faults.ts";
 import { Inbound } from "./inbound.ts";
 import type { InboundContext, InboundStream } from "./inbound_stream.ts";
 import { Outbound, type OutboundStream } from "./outbound.ts";
+import type { SessionConfig, SessionCounters, SessionEvent } from "./session_types.ts";
 import { Action, frameInput, Input, State, stateName, transition } from "./transitions.ts";
 
-export interface SessionConfig {
-  readonly role: "dialler" | "acceptor";
-  readonly nodeId: Uint8Array;
-  readonly key: Uint8Array;
-  /** The dialler's challenge; the node keeps it to know its own HELLO again. */
-  readonly challenge?: number;
-  readonly limits: Limits & Timing;
-  readonly crypto: Crypto;
-  readonly pool: BufferPool;
-  /** Asked once about an authentic HELLO: an error refuses it. */
-  readonly admit?: (nodeId: Uint8Array, challenge: number) => AsocError | undefined;
-}
-
-export type SessionEvent =
-  /** Both sides have proven the key. A dialler does not learn who answers (v1). */
-  | { readonly kind: "open"; readonly nodeId: Uint8Array | undefined; readonly token: Uint8Array }
-  | { readonly kind: "stream"; readonly stream: InboundStream }
-  | { readonly kind: "readable"; readonly stream: InboundStream }
-  | { readonly kind: "streamFailed"; readonly streamId: number; readonly error: AsocError }
-  /** Bytes of a stream that we send are in the kernel, or it is done or failed. */
-  | { readonly kind: "sent"; readonly stream: OutboundStream }
-  /** Everything is written and nothing arrives: send FIN. */
-  | { readonly kind: "finish" }
-  /** The end. With an error the connection must be aborted. */
-  | { readonly kind: "closed"; readonly error: AsocError | undefined };
-
-/** Counters of one session, for stats and tests. */
-export interface SessionCounters {
-  readonly framesIn: number;
-  readonly framesOut: number;
-  readonly payloadBytesIn: number;
-  readonly payloadBytesOut: number;
-  readonly unknownFrames: number;
-  readonly controlFrames: number;
-  /** Payload bytes that took the copying way in, and that moved when a buffer grew. */
-  readonly copiedBytes: number;
-  readonly grownBytes: number;
-}
+/** Where bytes go that nobody reads: the session is closed. */
+const TRASH = new Uint8Array(16 * KiB);
 
 export class Session implements FrameConsumer {
   readonly #config: SessionConfig;
@@ -75,6 +50,9 @@ export class Session implements FrameConsumer {
   #lastKeepaliveMs: number;
   #stalledSinceMs: number | undefined;
   #lastStallMs = 0;
+  #lastStallEndMs = 0;
+  /** When a reader last made room for something that had come. */
+  #lastRoomMs = 0;
   #finishedMs = 0;
   #finPending = false;
   #keepalive = false;
@@ -146,7 +124,13 @@ export class Session implements FrameConsumer {
 
   /** See `Sink.next`. */
   readTarget(): Uint8Array {
-    return this.#reader.next();
+    if (this.closed) return TRASH;
+    try {
+      return this.#reader.next();
+    } catch (error) {
+      this.#readFailed(error);
+      return TRASH;
+    }
   }
 
   handleCommit(byteCount: number, nowMs: number): void {
@@ -174,12 +158,14 @@ export class Session implements FrameConsumer {
   /** There may be room again. */
   handleRoom(nowMs: number): void {
     if (!this.#reader.stalled || !this.#beginRead(nowMs)) return;
+    const before = this.#framesIn + this.#inbound.payloadBytes;
     try {
       this.#reader.retry();
     } catch (error) {
       this.#readFailed(error);
       return;
     }
+    if (this.#framesIn + this.#inbound.payloadBytes > before) this.#lastRoomMs = nowMs;
     this.#endRead(nowMs);
     if (this.#finPending && !this.#reader.stalled) this.handleFin(nowMs);
   }
@@ -192,14 +178,9 @@ export class Session implements FrameConsumer {
     if (this.#finPending) return; // what was spilled comes first
     const { action, next } = transition(this.#state, Input.FIN);
     if (!this.#reader.atBoundary) {
-      this.#fail(new ProtocolError("ASOC_TRUNCATED_FRAME", "Cannot read frame: the connection ended in the middle of it"));
+      this.#fail(truncatedFrame());
     } else if (action === Action.LOST) {
-      this.#fail(
-        new ConnectionError(
-          "ASOC_HANDSHAKE_REFUSED",
-          "Handshake refused: the other side closed the connection (another key or community, or not an ASoc port)",
-        ),
-      );
+      this.#fail(handshakeRefused("closed"));
     } else {
       this.#failArriving();
       this.#state = next;
@@ -213,12 +194,7 @@ export class Session implements FrameConsumer {
   handleLost(cause: unknown, nowMs: number): void {
     this.#nowMs = nowMs;
     if (!this.closed) {
-      const handshaking = this.#state === State.HELLO_SENT || this.#state === State.HELLO_AWAITED;
-      this.#fail(
-        handshaking
-          ? new ConnectionError("ASOC_HANDSHAKE_REFUSED", "Handshake refused: the other side reset the connection", { cause })
-          : new ConnectionError("ASOC_CONNECTION_LOST", "The connection was lost", { cause }),
-      );
+      this.#fail(isHandshaking(this.#state) ? handshakeRefused("reset", cause) : connectionLost(cause));
     }
     this.#letGo();
   }
@@ -237,41 +213,12 @@ export class Session implements FrameConsumer {
     const { limits } = this.#config;
     const due = (atMs: number | undefined) => atMs !== undefined && nowMs >= atMs;
     const at = this.#deadlines();
-    if (due(at.handshake)) {
-      this.#fail(
-        new ConnectionError(
-          "ASOC_HANDSHAKE_TIMEOUT",
-          `Handshake failed: ${stateName(this.#state)} for ${limits.handshakeTimeoutMs} ms`,
-          { details: { timeoutMs: limits.handshakeTimeoutMs } },
-        ),
-      );
-    } else if (due(at.sendStall)) {
-      this.#fail(
-        new ConnectionError(
-          "ASOC_SEND_STALLED",
-          `The connection was closed: no progress in sending for ${limits.sendStallMs} ms`,
-          { details: { timeoutMs: limits.sendStallMs } },
-        ),
-      );
-    } else if (due(at.reader)) {
-      this.#fail(this.#tooSlow());
-    } else if (due(at.silence)) {
-      this.#fail(
-        new ConnectionError(
-          "ASOC_PEER_SILENT",
-          `The connection was closed: nothing came for ${limits.silenceMs} ms on an open stream`,
-          { details: { timeoutMs: limits.silenceMs } },
-        ),
-      );
-    } else if (due(at.linger)) {
-      this.#fail(
-        new ConnectionError(
-          "ASOC_CONNECTION_LOST",
-          `The peer did not close its side within ${limits.lingerMs} ms`,
-          { details: { timeoutMs: limits.lingerMs } },
-        ),
-      );
-    } else if (due(at.keepalive)) {
+    if (due(at.handshake)) this.#fail(timedOut("handshake", this.#state, limits));
+    else if (due(at.sendStall)) this.#fail(timedOut("sendStall", this.#state, limits));
+    else if (due(at.reader)) this.#fail(this.#tooSlow());
+    else if (due(at.silence)) this.#fail(timedOut("silence", this.#state, limits));
+    else if (due(at.linger)) this.#fail(timedOut("linger", this.#state, limits));
+    else if (due(at.keepalive)) {
       this.#lastKeepaliveMs = nowMs;
       this.#outbound.sendControl(FrameType.CONTROL, new Uint8Array(0));
     }
@@ -297,6 +244,7 @@ export class Session implements FrameConsumer {
 
   abandonStream(stream: OutboundStream): void {
     this.#outbound.abandon(stream, () => this.#emit({ kind: "sent", stream }));
+    this.#checkDrained();
   }
 
   /** Whether this connection is one that keepalives must hold. */
@@ -358,18 +306,22 @@ export class Session implements FrameConsumer {
   /** The named deadlines of this moment. */
   #deadlines() {
     const { limits } = this.#config;
-    const handshaking = this.#state === State.HELLO_SENT || this.#state === State.HELLO_AWAITED;
+    const handshaking = isHandshaking(this.#state);
     const waiting = this.#inbound.openStreams > 0 && !handshaking;
     const stalledMs = this.#stalledSinceMs;
     return {
       handshake: handshaking ? this.#startedMs + limits.handshakeTimeoutMs : undefined,
-      sendStall: this.#outbound.inFlight
-        ? this.#outbound.inFlightSinceMs + limits.sendStallMs
-        : undefined,
-      reader: stalledMs !== undefined ? stalledMs + limits.silenceMs : undefined,
+      sendStall: this.#outbound.inFlight ? this.#outbound.inFlightSinceMs + limits.sendStallMs : undefined,
+      reader: stalledMs !== undefined ? Math.max(stalledMs, this.#lastRoomMs) + limits.silenceMs : undefined,
       silence: waiting && stalledMs === undefined ? this.#lastReadMs + limits.silenceMs : undefined,
-      linger: this.#state === State.FINISHED ? Math.max(this.#finishedMs, this.#lastReadMs) + limits.lingerMs : undefined,
-      keepalive: this.#keepalive && this.open ? this.#lastKeepaliveMs + limits.keepaliveMs : undefined,
+      linger:
+        this.#state === State.FINISHED && stalledMs === undefined
+          ? Math.max(this.#finishedMs, this.#lastReadMs) + limits.lingerMs
+          : undefined,
+      keepalive:
+        this.#keepalive && (this.open || this.#state === State.CLOSING)
+          ? this.#lastKeepaliveMs + limits.keepaliveMs
+          : undefined,
     };
   }
 
@@ -391,18 +343,7 @@ export class Session implements FrameConsumer {
       case Action.STREAM:
       case Action.SKIP:
         if (header.payloadBytes > limits.maxPayloadBytes) {
-          throw new LimitError(
-            "ASOC_FRAME_TOO_LARGE",
-            `Cannot read ${frameName(header.type)} of stream ${header.streamId}: ${header.payloadBytes} bytes, at most ${limits.maxPayloadBytes} (maxPayloadBytes)`,
-            {
-              details: {
-                streamId: header.streamId,
-                limit: "maxPayloadBytes",
-                expected: limits.maxPayloadBytes,
-                got: header.payloadBytes,
-              },
-            },
-          );
+          throw payloadTooLarge(header, limits.maxPayloadBytes);
         }
         if (action === Action.STREAM) this.#inbound.onHeader(header);
         else {
@@ -413,7 +354,7 @@ export class Session implements FrameConsumer {
         this.#state = next;
         break;
       default:
-        throw this.#refusal(header);
+        throw unexpectedFrame(this.#state, header);
     }
   }
 
@@ -440,24 +381,9 @@ export class Session implements FrameConsumer {
   // --- inside
 
   #expectHandshake(header: Header, byteCount: number): void {
-    if (header.payloadBytes !== byteCount || header.streamId !== 0 || header.seq !== 0) throw this.#refusal(header);
-  }
-
-  #refusal(header: Header): ProtocolError {
-    const got = `${frameName(header.type)} (stream ${header.streamId}, seq ${header.seq}, ${header.payloadBytes} bytes)`;
-    const expected =
-      this.#state === State.HELLO_AWAITED
-        ? `HELLO of ${HELLO_BYTES} bytes`
-        : this.#state === State.HELLO_SENT
-          ? `ACCEPT of ${ACCEPT_BYTES} bytes`
-          : "a frame of an open session";
-    const code =
-      this.#state === State.HELLO_AWAITED || this.#state === State.HELLO_SENT
-        ? "ASOC_BAD_HANDSHAKE"
-        : "ASOC_UNEXPECTED_FRAME";
-    return new ProtocolError(code, `Cannot read frame: expected ${expected}, got ${got}`, {
-      details: { expected, got },
-    });
+    if (header.payloadBytes !== byteCount || header.streamId !== 0 || header.seq !== 0) {
+      throw unexpectedFrame(this.#state, header);
+    }
   }
 
   #checkHello(): void {
@@ -495,6 +421,7 @@ export class Session implements FrameConsumer {
     if (this.#reader.stalled) this.#stalledSinceMs ??= nowMs;
     else if (this.#stalledSinceMs !== undefined) {
       this.#lastStallMs = nowMs - this.#stalledSinceMs;
+      this.#lastStallEndMs = nowMs;
       this.#stalledSinceMs = undefined;
     }
     this.#checkDrained();
@@ -514,12 +441,7 @@ export class Session implements FrameConsumer {
     this.#error = error;
     this.#state = State.CLOSED;
     this.#outbound.fail(
-      (stream) =>
-        new ConnectionError(
-          error.code === "ASOC_CLOSED" ? "ASOC_CLOSED" : "ASOC_CONNECTION_LOST",
-          `Stream ${stream.id} was not sent whole (${stream.sentBytes} bytes were): ${error.message}`,
-          { cause: error, details: { streamId: stream.id, sentBytes: stream.sentBytes } },
-        ),
+      (stream) => notSentWhole(stream, error),
       (stream) => this.#emit({ kind: "sent", stream }),
     );
     this.#emit({ kind: "closed", error });
@@ -531,27 +453,20 @@ export class Session implements FrameConsumer {
   }
 
   #failArriving(): void {
-    const slow = this.#stalledSinceMs !== undefined || this.#lastStallMs >= this.#config.limits.sendStallMs;
-    const why = this.#error?.message ?? "the connection ended before END";
+    // After so long a pause the peer's own send has stalled: it closes, and its FIN is found soon after.
+    const { sendStallMs } = this.#config.limits;
+    const afterStall = this.#lastStallMs >= sendStallMs && this.#nowMs - this.#lastStallEndMs < sendStallMs;
+    const pausedMs = this.#stalledSinceMs === undefined ? 0 : this.#nowMs - this.#stalledSinceMs;
+    const slow = afterStall || pausedMs >= sendStallMs / 2; // a peer gives up after sendStallMs of its own clock
+    const error = this.#error;
     this.#inbound.failAll((stream) =>
-      slow && this.#error?.code !== "ASOC_CONSUMER_TOO_SLOW"
-        ? this.#tooSlow(stream.id)
-        : new ConnectionError(
-            this.#error?.code === "ASOC_CONSUMER_TOO_SLOW" ? "ASOC_CONSUMER_TOO_SLOW" : "ASOC_INCOMPLETE_STREAM",
-            `Stream ${stream.id} is incomplete (${stream.receivedBytes} bytes came): ${why}`,
-            { cause: this.#error, details: { streamId: stream.id, receivedBytes: stream.receivedBytes } },
-          ),
+      slow && error?.code !== "ASOC_CONSUMER_TOO_SLOW" ? this.#tooSlow(stream.id) : incomplete(stream, error),
     );
   }
 
   #tooSlow(streamId?: number): LimitError {
     const { limits, pool } = this.#config;
-    return new LimitError(
-      "ASOC_CONSUMER_TOO_SLOW",
-      `${streamId === undefined ? "The connection was closed" : `Stream ${streamId} was lost`}: its reader paused it for too long ` +
-        `(${pool.usedBytes} of memoryBudgetBytes ${limits.memoryBudgetBytes} in use; release tensors, or read faster)`,
-      { details: { streamId, limit: "memoryBudgetBytes", expected: limits.memoryBudgetBytes, got: pool.usedBytes } },
-    );
+    return tooSlow(this.#context.readerBehind === true, limits, pool.usedBytes, streamId);
   }
 
   #signal(stream: InboundStream): void {

@@ -56,7 +56,12 @@ export interface Peer {
 
 export type SwarmEvent =
   | { readonly kind: "joined"; readonly peer: Peer }
-  | { readonly kind: "left"; readonly peer: Peer; readonly reason: string; readonly error: AsocError | undefined }
+  | {
+      readonly kind: "left";
+      readonly peer: Peer;
+      readonly reason: string;
+      readonly error: AsocError | undefined;
+    }
   /** A peer that was called HOST:PORT has told its id. */
   | { readonly kind: "named"; readonly peer: Peer; readonly was: string }
   | {
@@ -80,6 +85,8 @@ export class Swarm {
   readonly #targets = new Map<string, Target>();
   readonly #links = new Map<number, Link>();
   readonly #dropped = new Map<string, number>();
+  /** Nodes that a token has named: another token at their address is another node's. */
+  readonly #proven = new Set<string>();
   #events: SwarmEvent[] = [];
   #nextLinkId = 1;
   #closed = false;
@@ -107,9 +114,10 @@ export class Swarm {
   }
 
   /** The connection that carries what we send to `id`: the one we dialled, else the newest inbound one. */
-  route(id: string): Link | undefined {
+  route(id: string, usable: (link: Link) => boolean = () => true): Link | undefined {
     let best: Link | undefined;
     for (const link of this.#links.values()) {
+      if (!usable(link)) continue;
       if (peerId(link) !== id && dialledAs(link) !== id) continue;
       if (link.direction === "outbound") return link;
       best = link; // in order of opening: the last is the newest
@@ -129,7 +137,12 @@ export class Swarm {
     const { nodeId } = link;
     if (!nodeId) return false;
     for (const other of this.#links.values()) {
-      if (other.direction === "outbound" && other.nodeId === nodeId && this.#config.isTokenOf(other.token, nodeId)) return true;
+      if (
+        other.direction === "outbound" &&
+        other.nodeId === nodeId &&
+        this.#config.isTokenOf(other.token, nodeId)
+      )
+        return true;
     }
     return false;
   }
@@ -158,7 +171,10 @@ export class Swarm {
   /** Discovery has seen `nodeId` at `address`. */
   handleFound(nodeId: string, address: Address, nowMs: number): void {
     for (const link of this.#links.values()) {
-      if (link.direction === "outbound" && !link.nodeId && sameAddress(link, address)) this.#name(link, nodeId);
+      if (link.direction !== "outbound" || link.nodeId === nodeId || !sameAddress(link, address)) continue;
+      const isItsToken = this.#config.isTokenOf(link.token, nodeId);
+      if (isItsToken) this.#prove(nodeId);
+      if (isItsToken || (!link.nodeId && !this.#proven.has(nodeId))) this.#name(link, nodeId);
     }
     const droppedMs = this.#dropped.get(nodeId);
     if (droppedMs !== undefined) {
@@ -168,7 +184,10 @@ export class Swarm {
     const text = formatAddress(address);
     const known = this.#targets.get(nodeId);
     if (known) {
-      if (known.addresses.length < this.#config.limits.maxAddressesPerPeer && !known.addresses.some((a) => formatAddress(a) === text)) {
+      if (
+        known.addresses.length < this.#config.limits.maxAddressesPerPeer &&
+        !known.addresses.some((a) => formatAddress(a) === text)
+      ) {
         known.addresses.push(address);
       }
       return;
@@ -208,7 +227,8 @@ export class Swarm {
       retryMs = undefined;
       this.#targets.delete(target.key);
       this.#dropped.set(target.key, nowMs);
-      if (this.#dropped.size > limits.maxDiscoveredPeers) this.#dropped.delete(this.#dropped.keys().next().value ?? "");
+      if (this.#dropped.size > limits.maxDiscoveredPeers)
+        this.#dropped.delete(this.#dropped.keys().next().value ?? "");
     } else {
       target.state = "waiting";
       target.dueMs = nowMs + retryMs;
@@ -222,14 +242,21 @@ export class Swarm {
     target.failures = 0;
     target.tried = 0;
     target.lastError = undefined;
-    const nodeId = target.nodeId ?? this.#recognise(token);
+    let nodeId = this.#recognise(token, target.nodeId);
+    if (nodeId) this.#prove(nodeId);
+    // A beacon's word is enough for a node whose tokens say nothing, not for one whose tokens have named it before.
+    else if (target.nodeId && !this.#proven.has(target.nodeId)) nodeId = target.nodeId;
+    this.#answeredBy(target, nodeId);
     return this.#join({ direction: "outbound", nodeId, remote, target, token });
   }
 
   /** A connection from `nodeId` is open. */
   handleAccepted(nodeId: string, remote: Address, token: Uint8Array): Link {
     for (const link of this.#links.values()) {
-      if (!link.nodeId && this.#config.isTokenOf(link.token, nodeId)) this.#name(link, nodeId);
+      if (link.direction !== "outbound" || link.nodeId === nodeId) continue;
+      if (!this.#config.isTokenOf(link.token, nodeId)) continue;
+      this.#prove(nodeId);
+      this.#name(link, nodeId);
     }
     return this.#join({ direction: "inbound", nodeId, remote, target: undefined, token });
   }
@@ -299,11 +326,26 @@ export class Swarm {
     return false;
   }
 
-  #recognise(token: Uint8Array): string | undefined {
-    for (const link of this.#links.values()) {
-      if (link.nodeId && this.#config.isTokenOf(token, link.nodeId)) return link.nodeId;
-    }
+  /** Whose token it is, as far as we know the node. An address may have changed hands since a beacon named it. */
+  #recognise(token: Uint8Array, expected: string | undefined): string | undefined {
+    const known = new Set(expected === undefined ? [] : [expected]);
+    for (const link of this.#links.values()) if (link.nodeId) known.add(link.nodeId);
+    for (const target of this.#targets.values()) if (target.nodeId) known.add(target.nodeId);
+    for (const nodeId of known) if (this.#config.isTokenOf(token, nodeId)) return nodeId;
     return undefined;
+  }
+
+  #prove(nodeId: string): void {
+    this.#proven.delete(nodeId);
+    this.#proven.add(nodeId);
+    if (this.#proven.size > this.#config.limits.maxDiscoveredPeers)
+      this.#proven.delete(this.#proven.values().next().value ?? "");
+  }
+
+  /** A discovered peer at whose address another node answers is gone; its beacons bring it back. */
+  #answeredBy(target: Target, nodeId: string | undefined): void {
+    if (target.isStatic) target.nodeId = nodeId;
+    else if (nodeId !== target.nodeId) this.#targets.delete(target.key);
   }
 
   #join(fields: Omit<Link, "id">): Link {
@@ -318,13 +360,30 @@ export class Swarm {
   #name(link: Link, nodeId: string): void {
     const was = peerId(link);
     link.nodeId = nodeId;
-    if (link.target) link.target.nodeId ??= nodeId;
+    if (link.target) this.#answeredBy(link.target, nodeId);
     this.#events.push({ kind: "named", peer: peerOf(link), was });
   }
 }
 
-function newTarget(key: string, isStatic: boolean, nodeId: string | undefined, address: Address, dueMs: number): Target {
-  return { key, isStatic, nodeId, addresses: [address], at: 0, state: "waiting", tried: 0, failures: 0, dueMs, lastError: undefined };
+function newTarget(
+  key: string,
+  isStatic: boolean,
+  nodeId: string | undefined,
+  address: Address,
+  dueMs: number,
+): Target {
+  return {
+    key,
+    isStatic,
+    nodeId,
+    addresses: [address],
+    at: 0,
+    state: "waiting",
+    tried: 0,
+    failures: 0,
+    dueMs,
+    lastError: undefined,
+  };
 }
 
 function currentAddress(target: Target): Address {
@@ -336,10 +395,11 @@ function dialledAs(link: Link): string | undefined {
 }
 
 export function peerId(link: Link): string {
-  return link.nodeId ?? link.target?.key ?? formatAddress(link.remote);
+  return link.nodeId ?? dialledAs(link) ?? formatAddress(link.remote);
 }
 
-function peerOf(link: Link): Peer {
+/** The peer that `link` belongs to, as users see it. */
+export function peerOf(link: Link): Peer {
   return { id: peerId(link), nodeId: link.nodeId, address: link.remote, dialledAs: dialledAs(link) };
 }
 

@@ -104,8 +104,9 @@ export class BufferPool {
         { details: { limit: "memoryBudgetBytes", expected: budget, got: byteCount } },
       );
     }
-    if (this.#usedBytes + size > budget && this.#usedBytes + byteCount > budget) return undefined;
-    const kept = this.#idle.get(size)?.pop();
+    const fits = this.#usedBytes + size <= budget;
+    if (!fits && this.#usedBytes + byteCount > budget) return undefined;
+    const kept = fits ? this.#idle.get(size)?.pop() : undefined;
     let bytes: Uint8Array;
     if (kept) {
       this.#idleBytes -= size;
@@ -114,7 +115,7 @@ export class BufferPool {
     } else {
       this.#trimTo(Math.min(this.#limits.idleMemoryBytes, budget - this.#usedBytes - byteCount));
       this.#allocated++;
-      bytes = new Uint8Array(this.#usedBytes + size > budget ? byteCount : size);
+      bytes = new Uint8Array(fits ? size : byteCount);
     }
     this.#usedBytes += bytes.length;
     this.#arrivingBytes += bytes.length;

@@ -36,10 +36,13 @@ function isNpy(head: Uint8Array): boolean {
 
 /** u64 little-endian length of a JSON header, then that header. */
 function isSafetensors(head: Uint8Array, totalBytes: number): boolean {
-  if (head.length <= SAFETENSORS_LENGTH_BYTES || head[SAFETENSORS_LENGTH_BYTES] !== OPENING_BRACE) return false;
+  if (head.length <= SAFETENSORS_LENGTH_BYTES || head[SAFETENSORS_LENGTH_BYTES] !== OPENING_BRACE)
+    return false;
   const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
   const headerBytes = view.getUint32(0, true) + view.getUint32(4, true) * 2 ** 32;
   return (
-    headerBytes >= 2 && headerBytes <= SAFETENSORS_MAX_HEADER && headerBytes <= totalBytes - SAFETENSORS_LENGTH_BYTES
+    headerBytes >= 2 &&
+    headerBytes <= SAFETENSORS_MAX_HEADER &&
+    headerBytes <= totalBytes - SAFETENSORS_LENGTH_BYTES
   );
 }

@@ -51,12 +51,7 @@ export function makeToken(nodeId: Uint8Array, key: Uint8Array, crypto: Crypto): 
 }
 
 /** Whether the node `nodeId` made this token. */
-export function isTokenOf(
-  token: Uint8Array,
-  nodeId: Uint8Array,
-  key: Uint8Array,
-  crypto: Crypto,
-): boolean {
+export function isTokenOf(token: Uint8Array, nodeId: Uint8Array, key: Uint8Array, crypto: Crypto): boolean {
   return equalBytes(token.subarray(4), tokenTag(token, nodeId, key, crypto));
 }
 

@@ -38,7 +38,7 @@ export function encodeBeacon(beacon: Beacon, key: Uint8Array, crypto: Crypto): U
   return packet;
 }
 
-/** The fields of a packet; undefined when it is not 50 bytes. The signature is `isAuthentic`'s. */
+/** The fields of a packet; undefined when it is not 50 bytes. The signature is for `isAuthenticBeacon`. */
 export function decodeBeacon(packet: Uint8Array): Beacon | undefined {
   if (packet.length !== BEACON_BYTES) return undefined;
   return {

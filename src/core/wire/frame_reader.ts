@@ -66,7 +66,8 @@ export class FrameReader {
 
   /** Memory for the next bytes; see `Sink.next`. */
   next(): Uint8Array {
-    this.#target ??= this.#chooseTarget();
+    // Asked again at the last moment: since commit() the consumer may have found a better place.
+    if (!this.#target || (!this.#lent && this.#place === "payload")) this.#target = this.#chooseTarget();
     this.#lent = true;
     return this.#target;
   }
@@ -105,6 +106,7 @@ export class FrameReader {
   /** The copying way in. Throws what the consumer throws. */
   push(part: Uint8Array): void {
     this.#target = undefined;
+    this.#lent = false;
     if (this.#stalled) this.#spill.push(part.slice());
     else this.#parse(part);
   }

@@ -30,7 +30,15 @@ class BunConn implements Conn {
   #ended = false;
   #failed = false;
   #finished = false;
-  #writing: { parts: readonly Uint8Array[]; index: number; offset: number; resolve: () => void; reject: (cause: Error) => void } | undefined;
+  #writing:
+    | {
+        parts: readonly Uint8Array[];
+        index: number;
+        offset: number;
+        resolve: () => void;
+        reject: (cause: Error) => void;
+      }
+    | undefined;
 
   constructor(socket: Socket<Data>, direct: boolean) {
     this.#socket = socket;
@@ -84,7 +92,9 @@ class BunConn implements Conn {
   }
 
   onClose(cause: unknown): void {
-    this.#writing?.reject(new ConnectionError("ASOC_CONNECTION_LOST", "Cannot write: the connection was closed", { cause }));
+    this.#writing?.reject(
+      new ConnectionError("ASOC_CONNECTION_LOST", "Cannot write: the connection was closed", { cause }),
+    );
     this.#writing = undefined;
     // Once we have sent FIN, Bun reports the peer's FIN as a close without a cause, and no `end`.
     if (this.#finished && !cause) this.onEnd();
@@ -99,7 +109,10 @@ class BunConn implements Conn {
     while (writing.index < parts.length) {
       const part = parts[writing.index] as Uint8Array; // index is inside
       const written = this.#socket.write(part, writing.offset, part.length - writing.offset);
-      if (written < 0) return this.onClose(new Error("the connection is closed"));
+      if (written < 0) {
+        this.onClose(new Error("the connection is closed"));
+        return;
+      }
       writing.offset += written;
       if (writing.offset < part.length) return; // the rest at the next drain
       writing.index++;
@@ -145,7 +158,9 @@ class BunConn implements Conn {
   #fail(cause: unknown): void {
     if (this.#failed) return;
     this.#failed = true;
-    this.#writing?.reject(new ConnectionError("ASOC_CONNECTION_LOST", "Cannot write: the connection was lost", { cause }));
+    this.#writing?.reject(
+      new ConnectionError("ASOC_CONNECTION_LOST", "Cannot write: the connection was lost", { cause }),
+    );
     this.#writing = undefined;
     this.#sink?.fail(cause);
   }

@@ -1,5 +1,4 @@
 /** Socket errors of the runtimes as ASoc errors with stable codes. */
-import { formatAddress } from "../../core/address.ts";
 import { ConnectionError, describe } from "../../core/errors.ts";
 import type { Address } from "../../core/runtime.ts";
 
@@ -14,7 +13,11 @@ export function dialFailure(to: Address, cause: unknown): ConnectionError {
   const where = formatAddress(to);
   const code = codeOf(cause);
   if (code === "ECONNREFUSED" || code === "ConnectionRefused") {
-    return new ConnectionError("ASOC_CONNECTION_REFUSED", `${where}: connection refused (nothing listens there)`, { cause });
+    return new ConnectionError(
+      "ASOC_CONNECTION_REFUSED",
+      `${where}: connection refused (nothing listens there)`,
+      { cause },
+    );
   }
   if (code === "ETIMEDOUT" || code === "TimedOut") return dialTimeout(to, undefined, cause);
   if (code === "ENOTFOUND" || code === "EAI_AGAIN") {
@@ -40,10 +43,26 @@ export function listenFailure(at: Address, cause: unknown, protocol: "TCP" | "UD
     );
   }
   if (code === "EACCES" || code === "PermissionDenied") {
-    return new ConnectionError("ASOC_UNREACHABLE", `Cannot listen on ${protocol} ${where}: not permitted (ports under 1024 need privileges)`, { cause });
+    return new ConnectionError(
+      "ASOC_UNREACHABLE",
+      `Cannot listen on ${protocol} ${where}: not permitted (ports under 1024 need privileges)`,
+      { cause },
+    );
   }
   if (code === "EADDRNOTAVAIL" || code === "AddrNotAvailable") {
-    return new ConnectionError("ASOC_UNREACHABLE", `Cannot listen on ${protocol} ${where}: this machine has no such address`, { cause });
+    return new ConnectionError(
+      "ASOC_UNREACHABLE",
+      `Cannot listen on ${protocol} ${where}: this machine has no such address`,
+      { cause },
+    );
   }
-  return new ConnectionError("ASOC_UNREACHABLE", `Cannot listen on ${protocol} ${where}: ${describe(cause)}`, { cause });
+  return new ConnectionError(
+    "ASOC_UNREACHABLE",
+    `Cannot listen on ${protocol} ${where}: ${describe(cause)}`,
+    { cause },
+  );
+}
+
+function formatAddress({ host, port }: Address): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }

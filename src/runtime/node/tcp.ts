@@ -190,12 +190,18 @@ function takeOver(accepted: Socket, server: Server, reader: DirectReader): Socke
 
 function listen(at: Address, accept: (conn: Conn) => void, direct: boolean): Promise<Listener> {
   return new Promise((resolve, reject) => {
-    const server = createServer({ noDelay: true, keepAlive: true, allowHalfOpen: true, pauseOnConnect: direct });
+    const server = createServer({
+      noDelay: true,
+      keepAlive: true,
+      allowHalfOpen: true,
+      pauseOnConnect: direct,
+    });
     server.on("connection", (accepted) => {
       const reader = direct ? new DirectReader() : undefined;
       const socket = reader ? takeOver(accepted, server, reader) : undefined;
       if (!socket || socket.remoteAddress === undefined) {
-        if (accepted.remoteAddress === undefined || socket) (socket ?? accepted).destroy(); // gone already
+        if (accepted.remoteAddress === undefined || socket)
+          (socket ?? accepted).destroy(); // gone already
         else accept(new NodeConn(accepted, undefined));
         return;
       }

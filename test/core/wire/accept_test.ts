@@ -2,7 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { ProtocolError } from "../../../src/core/errors.ts";
-import { ACCEPT_BYTES, decodeAccept, encodeAccept, isTokenOf, makeToken, TOKEN_BYTES } from "../../../src/core/wire/accept.ts";
+import {
+  ACCEPT_BYTES,
+  decodeAccept,
+  encodeAccept,
+  isTokenOf,
+  makeToken,
+  TOKEN_BYTES,
+} from "../../../src/core/wire/accept.ts";
 import { fromHex, toHex, utf8 } from "../../../src/core/wire/bytes.ts";
 import { FrameType } from "../../../src/core/wire/header.ts";
 import { testCrypto } from "../../support/core_crypto.ts";
@@ -22,14 +29,22 @@ test("encodeAccept() writes the golden payloads and frames", () => {
 
 test("decodeAccept() accepts the golden payloads", () => {
   for (const { apiKey, token, payload } of vectors.accept) {
-    assert.deepEqual(decodeAccept(fromHex(payload), utf8(apiKey), crypto), { token: fromHex(token), authentic: true });
+    assert.deepEqual(decodeAccept(fromHex(payload), utf8(apiKey), crypto), {
+      token: fromHex(token),
+      authentic: true,
+    });
   }
 });
 
 test("decodeAccept() refuses the golden rejected payloads", () => {
   for (const { apiKey, payload, why } of vectors.acceptRejected) {
     const decode = () => decodeAccept(fromHex(payload), utf8(apiKey), crypto);
-    if (why) assert.throws(decode, (error) => error instanceof ProtocolError && error.code === "ASOC_BAD_HANDSHAKE", why);
+    if (why)
+      assert.throws(
+        decode,
+        (error) => error instanceof ProtocolError && error.code === "ASOC_BAD_HANDSHAKE",
+        why,
+      );
     else assert.equal(decode().authentic, false, payload);
   }
 });
@@ -44,7 +59,8 @@ test("decodeAccept() sees every flipped bit", () => {
 });
 
 test("encodeAccept() refuses a token of another length", () => {
-  for (const length of [0, 7, 9, 16]) assert.throws(() => encodeAccept(new Uint8Array(length), utf8("k"), crypto), RangeError);
+  for (const length of [0, 7, 9, 16])
+    assert.throws(() => encodeAccept(new Uint8Array(length), utf8("k"), crypto), RangeError);
 });
 
 test("isTokenOf() recognises whoever made the token, and nobody else", () => {
@@ -67,6 +83,7 @@ test("makeToken() makes another token each time", () => {
 
 test("isTokenOf() knows no maker of the golden tokens", () => {
   for (const { token, apiKey } of vectors.accept) {
-    for (const { nodeId } of vectors.hello) assert.equal(isTokenOf(fromHex(token), fromHex(nodeId), utf8(apiKey), crypto), false);
+    for (const { nodeId } of vectors.hello)
+      assert.equal(isTokenOf(fromHex(token), fromHex(nodeId), utf8(apiKey), crypto), false);
   }
 });

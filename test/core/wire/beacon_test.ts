@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { BEACON_BYTES, communityHash, decodeBeacon, encodeBeacon, isAuthenticBeacon } from "../../../src/core/wire/beacon.ts";
+import {
+  BEACON_BYTES,
+  communityHash,
+  decodeBeacon,
+  encodeBeacon,
+  isAuthenticBeacon,
+} from "../../../src/core/wire/beacon.ts";
 import { equalBytes, fromHex, toHex, utf8 } from "../../../src/core/wire/bytes.ts";
 import { testCrypto } from "../../support/core_crypto.ts";
 import { vectors } from "../../support/core_vectors.ts";
@@ -9,15 +15,38 @@ import { vectors } from "../../support/core_vectors.ts";
 const crypto = testCrypto();
 
 test("encodeBeacon() writes the golden messages", () => {
-  for (const { community, communityHash: hash, nodeId, port, timestamp, challenge, apiKey, message } of vectors.discovery) {
+  for (const {
+    community,
+    communityHash: hash,
+    nodeId,
+    port,
+    timestamp,
+    challenge,
+    apiKey,
+    message,
+  } of vectors.discovery) {
     assert.equal(toHex(communityHash(community, crypto)), hash);
-    const beacon = { communityHash: fromHex(hash), nodeId: fromHex(nodeId), tcpPort: port, unixS: timestamp, challenge };
+    const beacon = {
+      communityHash: fromHex(hash),
+      nodeId: fromHex(nodeId),
+      tcpPort: port,
+      unixS: timestamp,
+      challenge,
+    };
     assert.equal(toHex(encodeBeacon(beacon, utf8(apiKey), crypto)), message);
   }
 });
 
 test("decodeBeacon() reads the golden messages, which are authentic", () => {
-  for (const { communityHash: hash, nodeId, port, timestamp, challenge, apiKey, message } of vectors.discovery) {
+  for (const {
+    communityHash: hash,
+    nodeId,
+    port,
+    timestamp,
+    challenge,
+    apiKey,
+    message,
+  } of vectors.discovery) {
     const packet = fromHex(message);
     assert.deepEqual(decodeBeacon(packet), {
       communityHash: fromHex(hash),
@@ -45,13 +74,16 @@ test("the golden rejected messages fail by length, community or signature", () =
 
 test("decodeBeacon() gives back what encodeBeacon() wrote", () => {
   const u32 = () => fc.integer({ min: 0, max: 0xffff_ffff });
-  const beacons = fc.record({
-    communityHash: fc.uint8Array({ minLength: 8, maxLength: 8 }),
-    nodeId: fc.uint8Array({ minLength: 16, maxLength: 16 }),
-    tcpPort: fc.nat(65_535),
-    unixS: u32(),
-    challenge: u32(),
-  }, { noNullPrototype: true });
+  const beacons = fc.record(
+    {
+      communityHash: fc.uint8Array({ minLength: 8, maxLength: 8 }),
+      nodeId: fc.uint8Array({ minLength: 16, maxLength: 16 }),
+      tcpPort: fc.nat(65_535),
+      unixS: u32(),
+      challenge: u32(),
+    },
+    { noNullPrototype: true },
+  );
   fc.assert(
     fc.property(beacons, (beacon) => {
       const packet = encodeBeacon(beacon, utf8("k"), crypto);

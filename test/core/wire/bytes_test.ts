@@ -21,7 +21,9 @@ test("equalBytes() agrees with a comparison of the hex text", () => {
 });
 
 test("equalBytes() sees a difference of one bit anywhere", () => {
-  const bits = fc.uint8Array({ minLength: 1, maxLength: 64 }).chain((bytes) => fc.tuple(fc.constant(bytes), fc.nat(8 * bytes.length - 1)));
+  const bits = fc
+    .uint8Array({ minLength: 1, maxLength: 64 })
+    .chain((bytes) => fc.tuple(fc.constant(bytes), fc.nat(8 * bytes.length - 1)));
   fc.assert(
     fc.property(bits, ([bytes, bit]) => {
       const other = bytes.slice();

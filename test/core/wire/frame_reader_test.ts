@@ -14,7 +14,8 @@ interface Frame extends Header {
   payload: string;
 }
 
-const toHex = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex");
+const toHex = (bytes: Uint8Array) =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex");
 
 /** The naive decoder: the whole stream at once. */
 function decodeAll(bytes: Uint8Array): Frame[] {
@@ -106,10 +107,21 @@ const mixed = () =>
     { weight: 1, arbitrary: fc.integer({ min: 20_000, max: 60_000 }) },
   );
 const frames = (sizes: fc.Arbitrary<number>) => {
-  const one = fc.record({ type: fc.nat(255), streamId: fc.nat(0xffff_ffff), seq: fc.nat(0xffff_ffff), size: sizes });
-  return fc.array(one, { maxLength: 30 }).map((list) =>
-    joinBytes(...list.map(({ type, streamId, seq, size }, index) => frame(type, streamId, seq, patternBytes(size, index)))),
-  );
+  const one = fc.record({
+    type: fc.nat(255),
+    streamId: fc.nat(0xffff_ffff),
+    seq: fc.nat(0xffff_ffff),
+    size: sizes,
+  });
+  return fc
+    .array(one, { maxLength: 30 })
+    .map((list) =>
+      joinBytes(
+        ...list.map(({ type, streamId, seq, size }, index) =>
+          frame(type, streamId, seq, patternBytes(size, index)),
+        ),
+      ),
+    );
 };
 
 test("FrameReader finds the same frames as a naive decoder, however the bytes are cut and read, with and without room", () => {
@@ -133,7 +145,9 @@ test("FrameReader finds the same frames as a naive decoder, however the bytes ar
 });
 
 test("FrameReader reads the golden frames and streams in parts of one byte, pushed and in place", () => {
-  const golden = fromHex([...vectors.frames.map((v) => v.frame), ...vectors.streams.map((v) => v.wire)].join(""));
+  const golden = fromHex(
+    [...vectors.frames.map((v) => v.frame), ...vectors.streams.map((v) => v.wire)].join(""),
+  );
   for (const direct of [false, true]) {
     const keeper = new Keeper();
     const reader = new FrameReader(keeper);
@@ -163,7 +177,11 @@ function readInPlace(reader: FrameReader, bytes: Uint8Array): number[] {
 }
 
 test("FrameReader copies no byte of large frames that are read in place", () => {
-  const bytes = joinBytes(data(1, 0, patternBytes(2 * MiB + 5)), data(1, 1, patternBytes(SMALL_PAYLOAD_BYTES + 1)), end(1, 2));
+  const bytes = joinBytes(
+    data(1, 0, patternBytes(2 * MiB + 5)),
+    data(1, 1, patternBytes(SMALL_PAYLOAD_BYTES + 1)),
+    end(1, 2),
+  );
   const keeper = new Keeper();
   const reader = new FrameReader(keeper);
   const reads = readInPlace(reader, bytes);
@@ -235,7 +253,8 @@ test("FrameReader.commit() refuses counts that cannot be", () => {
   const reader = new FrameReader(new Keeper());
   assert.throws(() => reader.commit(1), RangeError);
   reader.next();
-  for (const byteCount of [0, -1, HEADER_BYTES + 1]) assert.throws(() => reader.commit(byteCount), RangeError);
+  for (const byteCount of [0, -1, HEADER_BYTES + 1])
+    assert.throws(() => reader.commit(byteCount), RangeError);
 });
 
 test("FrameReader asks for no room before the consumer has passed the header", () => {

@@ -3,7 +3,16 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { ProtocolError } from "../../../src/core/errors.ts";
 import { fromHex, toHex } from "../../../src/core/wire/bytes.ts";
-import { decodeHeader, encodeHeader, FrameType, frameName, HEADER_BYTES, type Header, readU32, writeU32 } from "../../../src/core/wire/header.ts";
+import {
+  decodeHeader,
+  encodeHeader,
+  FrameType,
+  frameName,
+  HEADER_BYTES,
+  type Header,
+  readU32,
+  writeU32,
+} from "../../../src/core/wire/header.ts";
 import { vectors } from "../../support/core_vectors.ts";
 
 const u32 = () => fc.integer({ min: 0, max: 0xffff_ffff });
@@ -45,7 +54,10 @@ test("decodeHeader() gives back what encodeHeader() wrote, at any offset", () =>
       decodeHeader(bytes, offset, header);
       assert.deepEqual(header, { type, streamId, seq, payloadBytes });
       const around = [...bytes.subarray(0, offset), ...bytes.subarray(offset + HEADER_BYTES)];
-      assert.ok(around.every((byte) => byte === 0xee), "wrote outside of its 14 bytes");
+      assert.ok(
+        around.every((byte) => byte === 0xee),
+        "wrote outside of its 14 bytes",
+      );
     }),
   );
 });
@@ -57,7 +69,8 @@ test("decodeHeader() rejects every version but 1", () => {
     bytes[0] = version;
     assert.throws(
       () => decodeHeader(bytes, 0, empty()),
-      (error) => error instanceof ProtocolError && error.code === "ASOC_BAD_VERSION" && error.details["got"] === version,
+      (error) =>
+        error instanceof ProtocolError && error.code === "ASOC_BAD_VERSION" && error.details.got === version,
     );
   }
 });

@@ -21,14 +21,23 @@ test("encodeHello() writes the golden payloads and frames", () => {
 
 test("decodeHello() accepts the golden payloads", () => {
   for (const { apiKey, nodeId, challenge, payload } of vectors.hello) {
-    assert.deepEqual(decodeHello(fromHex(payload), utf8(apiKey), crypto), { nodeId: fromHex(nodeId), challenge, authentic: true });
+    assert.deepEqual(decodeHello(fromHex(payload), utf8(apiKey), crypto), {
+      nodeId: fromHex(nodeId),
+      challenge,
+      authentic: true,
+    });
   }
 });
 
 test("decodeHello() refuses the golden rejected payloads", () => {
   for (const { apiKey, payload, why } of vectors.helloRejected) {
     const decode = () => decodeHello(fromHex(payload), utf8(apiKey), crypto);
-    if (why) assert.throws(decode, (error) => error instanceof ProtocolError && error.code === "ASOC_BAD_HANDSHAKE", why);
+    if (why)
+      assert.throws(
+        decode,
+        (error) => error instanceof ProtocolError && error.code === "ASOC_BAD_HANDSHAKE",
+        why,
+      );
     else assert.equal(decode().authentic, false, payload);
   }
 });

@@ -2,7 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { equalBytes } from "../../../src/core/wire/bytes.ts";
-import { formatNodeId, makeNodeId, nameTag, NODE_ID_BYTES, parseNodeId } from "../../../src/core/wire/node_id.ts";
+import {
+  formatNodeId,
+  makeNodeId,
+  NODE_ID_BYTES,
+  nameTag,
+  parseNodeId,
+} from "../../../src/core/wire/node_id.ts";
 import { testCrypto } from "../../support/core_crypto.ts";
 
 const crypto = testCrypto();
@@ -20,8 +26,17 @@ test("parseNodeId() gives back what formatNodeId() wrote, with and without dashe
 });
 
 test("parseNodeId() refuses other texts and names them", () => {
-  for (const text of ["", "abc", "a1b2c3d4-e5f6-0718-2930-a1b2c3d4e5f", "g1b2c3d4-e5f6-0718-2930-a1b2c3d4e5f6", "a1b2c3d4e5f607182930a1b2c3d4e5f600"]) {
-    assert.throws(() => parseNodeId(text), { name: "RangeError", message: `node id: expected a UUID, got ${JSON.stringify(text)}` });
+  for (const text of [
+    "",
+    "abc",
+    "a1b2c3d4-e5f6-0718-2930-a1b2c3d4e5f",
+    "g1b2c3d4-e5f6-0718-2930-a1b2c3d4e5f6",
+    "a1b2c3d4e5f607182930a1b2c3d4e5f600",
+  ]) {
+    assert.throws(() => parseNodeId(text), {
+      name: "RangeError",
+      message: `node id: expected a UUID, got ${JSON.stringify(text)}`,
+    });
   }
 });
 
@@ -32,7 +47,9 @@ test("makeNodeId() makes UUIDs of version 4 and of the RFC 9562 variant", () => 
 });
 
 test("makeNodeId() makes another id each time, also for one name", () => {
-  const ids = new Set(Array.from({ length: 50 }, () => formatNodeId(makeNodeId(crypto, { community: "lab", name: "gpu" }))));
+  const ids = new Set(
+    Array.from({ length: 50 }, () => formatNodeId(makeNodeId(crypto, { community: "lab", name: "gpu" }))),
+  );
   assert.equal(ids.size, 50);
 });
 

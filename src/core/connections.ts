@@ -1,0 +1,431 @@
+/**
+ * The live connections of a node: takes and dials them, lets their handshakes through or not, and passes on what
+ * their sessions say. Whom to dial, and what the connections mean, is the swarm's business.
+ */
+import { formatAddress } from "./address.ts";
+import { Admission, type RefusalReason } from "./auth/admission.ts";
+import { ReplayWindow } from "./auth/replay_window.ts";
+import { Driver } from "./driver.ts";
+import { AsocError, AuthError, ClosedError, ConnectionError, describe, LimitError } from "./errors.ts";
+import { IncomingStream } from "./incoming.ts";
+import type { NodeConfig, NodeEvent } from "./node_events.ts";
+import { Outgoing, type SendOptions, unknownPeer } from "./outgoing.ts";
+import type { Address, Conn, Runtime } from "./runtime.ts";
+import type { InboundStream } from "./session/inbound_stream.ts";
+import type { OutboundStream } from "./session/outbound.ts";
+import { Session } from "./session/session.ts";
+import type { SessionEvent } from "./session/session_types.ts";
+import { type Link, peerOf, type Swarm, type Target } from "./swarm/swarm.ts";
+import { BufferPool } from "./tensor/buffer_pool.ts";
+import { readU32 } from "./wire/header.ts";
+import { formatNodeId } from "./wire/node_id.ts";
+
+interface Connection {
+  readonly driver: Driver;
+  readonly direction: "outbound" | "inbound";
+  readonly remote: Address;
+  readonly target: Target | undefined;
+  /** Of our HELLO, for outbound ones. */
+  readonly challenge: number | undefined;
+  link: Link | undefined;
+  readonly outgoing: Map<OutboundStream, Outgoing>;
+  readonly incoming: Map<InboundStream, IncomingStream>;
+}
+
+type CounterName =
+  | "framesIn"
+  | "framesOut"
+  | "payloadBytesIn"
+  | "payloadBytesOut"
+  | "unknownFrames"
+  | "controlFrames"
+  | "copiedBytes"
+  | "grownBytes";
+const COUNTERS: readonly CounterName[] = [
+  "framesIn",
+  "framesOut",
+  "payloadBytesIn",
+  "payloadBytesOut",
+  "unknownFrames",
+  "controlFrames",
+  "copiedBytes",
+  "grownBytes",
+];
+
+/** Faults that count against an address. A connection that said nothing may be a health check. */
+const BLAMED = new Set([
+  "ASOC_WRONG_KEY",
+  "ASOC_BAD_HANDSHAKE",
+  "ASOC_BAD_VERSION",
+  "ASOC_REPLAYED_HELLO",
+  "ASOC_HANDSHAKE_TIMEOUT",
+  "ASOC_TRUNCATED_FRAME",
+]);
+
+/** What a node wants to hear of its connections. */
+export interface ConnectionsListener {
+  /** The swarm has news: a connection opened, ended, or could not be made. */
+  changed(): void;
+  emit(event: NodeEvent): void;
+  /** A tensor begins to arrive; false: nobody has room for it. */
+  arrived(stream: IncomingStream): boolean;
+}
+
+export class Connections {
+  readonly #runtime: Runtime;
+  readonly #config: NodeConfig;
+  readonly #swarm: Swarm;
+  readonly #listener: ConnectionsListener;
+  readonly #admission: Admission;
+  readonly #hellos: ReplayWindow;
+  readonly #pool: BufferPool;
+  readonly #ownId: string;
+  readonly #connections = new Set<Connection>();
+  readonly #byLink = new Map<number, Connection>();
+  /** Challenges of our HELLOs that are not answered yet: they show a connection to ourselves. */
+  readonly #challenges = new Map<number, Target>();
+  readonly #retired: Record<CounterName, number> = {
+    framesIn: 0,
+    framesOut: 0,
+    payloadBytesIn: 0,
+    payloadBytesOut: 0,
+    unknownFrames: 0,
+    controlFrames: 0,
+    copiedBytes: 0,
+    grownBytes: 0,
+  };
+  readonly #refused: Record<string, number> = {};
+  readonly #dials = new AbortController();
+  #closing = false;
+  #idle: (() => void) | undefined;
+  /** Why a peer may not have read all that was sent to it before the close. */
+  #unread: AsocError | undefined;
+
+  constructor(runtime: Runtime, config: NodeConfig, swarm: Swarm, listener: ConnectionsListener) {
+    this.#runtime = runtime;
+    this.#config = config;
+    this.#swarm = swarm;
+    this.#listener = listener;
+    this.#ownId = formatNodeId(config.nodeId);
+    this.#admission = new Admission(config.limits);
+    this.#hellos = new ReplayWindow(config.limits.helloReplayWindowMs, config.limits.maxReplayEntries);
+    this.#pool = new BufferPool(config.limits);
+  }
+
+  get stats() {
+    const totals = { ...this.#retired };
+    for (const { driver } of this.#connections) {
+      const { counters } = driver.session;
+      for (const name of COUNTERS) totals[name] += counters[name];
+    }
+    return {
+      ...totals,
+      connections: this.#connections.size,
+      memoryUsedBytes: this.#pool.usedBytes,
+      memoryIdleBytes: this.#pool.idleBytes,
+      refusedConnections: { ...this.#refused },
+    };
+  }
+
+  /** Keepalives go out on these links and no others. */
+  keepAlive(links: ReadonlySet<number>): void {
+    for (const [id, { driver }] of this.#byLink) {
+      driver.session.setKeepalive(links.has(id));
+      driver.pump();
+    }
+  }
+
+  /** A new stream to the peer `id`. Throws ASOC_CLOSED, ASOC_UNKNOWN_PEER, RangeError. */
+  open(id: string, options: SendOptions): Outgoing {
+    if (this.#closing) throw new ClosedError("ASOC_CLOSED", `Cannot send to ${id}: the node is closed`);
+    const { chunkBytes } = options;
+    if (
+      chunkBytes !== undefined &&
+      !(Number.isInteger(chunkBytes) && chunkBytes >= 1 && chunkBytes <= 0xffff_ffff)
+    ) {
+      throw new RangeError(`chunkBytes: expected a whole number from 1, got ${chunkBytes}`);
+    }
+    const link = this.#swarm.route(
+      id,
+      ({ id: linkId }) => this.#byLink.get(linkId)?.driver.session.open === true,
+    );
+    const connection = link && this.#byLink.get(link.id);
+    if (!link || !connection) throw unknownPeer(id, this.#swarm.peers());
+    const outgoing = new Outgoing(connection.driver, peerOf(link), options, () =>
+      this.#swarm.checksOrder(link),
+    );
+    connection.outgoing.set(outgoing.stream, outgoing);
+    return outgoing;
+  }
+
+  /**
+   * Ends the connections of a discovered peer whose beacons have ceased and of which nothing else comes: its machine has
+   * vanished, for all we know. Returns when to look again at those that are not silent for long enough.
+   */
+  endSilent(nodeId: string): number | undefined {
+    const nowMs = this.#runtime.clock.nowMs();
+    const { peerStaleMs } = this.#config.limits;
+    let againMs: number | undefined;
+    for (const [id, link] of this.#swarm.links) {
+      const connection = this.#byLink.get(id);
+      if (link.nodeId !== nodeId || link.target?.isStatic || !connection) continue;
+      const { session } = connection.driver;
+      const silentMs = nowMs - session.lastReadMs;
+      if (session.outboundStreams > 0 || silentMs < peerStaleMs) {
+        againMs = Math.min(againMs ?? peerStaleMs, Math.max(peerStaleMs - silentMs, 1000));
+        continue;
+      }
+      const why = `stale: no beacon and nothing else came for ${peerStaleMs / 1000} s`;
+      session.abort(new ConnectionError("ASOC_PEER_SILENT", why), nowMs);
+      connection.driver.pump();
+    }
+    return againMs;
+  }
+
+  /** The send is over. */
+  release(outgoing: Outgoing): void {
+    for (const connection of this.#connections) connection.outgoing.delete(outgoing.stream);
+  }
+
+  /** No more dials and connections; what is open finishes. */
+  beginClose(): void {
+    this.#closing = true;
+    this.#dials.abort(new ClosedError("ASOC_CLOSED", "The node is closing"));
+  }
+
+  /** Resolves when all connections have ended, by themselves or after `timeoutMs`; rejects when a peer may not have read all. */
+  async drain(timeoutMs: number): Promise<void> {
+    const { clock } = this.#runtime;
+    const idle = new Promise<void>((resolve) => {
+      this.#idle = resolve;
+      if (this.#connections.size === 0) resolve();
+    });
+    for (const connection of [...this.#connections]) {
+      connection.driver.session.close(clock.nowMs());
+      connection.driver.pump();
+    }
+    const deadline = clock.after(timeoutMs, () => this.abortAll());
+    await idle;
+    deadline.cancel();
+    if (this.#unread) throw this.#unread;
+  }
+
+  abortAll(): void {
+    const nowMs = this.#runtime.clock.nowMs();
+    for (const connection of [...this.#connections]) {
+      const error = new ClosedError("ASOC_CLOSED", "The node was closed before this was finished");
+      connection.driver.session.abort(error, nowMs);
+      connection.driver.pump();
+    }
+  }
+
+  /** A connection has come in. */
+  accept(conn: Conn): void {
+    const nowMs = this.#runtime.clock.nowMs();
+    // Idle sockets must not keep real peers out: the oldest handshake makes way for a new one.
+    if (this.#admission.crowded) this.#abortOldestHandshake();
+    const refused = this.#closing ? "closing" : this.#admission.arrive(conn.remote.host, nowMs);
+    if (refused) {
+      this.#refuse(conn.remote, refused, undefined, undefined);
+      conn.abort();
+      return;
+    }
+    this.#connect(conn, undefined, undefined);
+  }
+
+  #abortOldestHandshake(): void {
+    for (const connection of this.#connections) {
+      if (connection.link || connection.target) continue;
+      const error = new LimitError(
+        "ASOC_ADMISSION",
+        "Handshake given up to make room for a newer one (maxPendingHandshakes, maxConnections)",
+        {
+          details: { limit: "maxPendingHandshakes" },
+        },
+      );
+      connection.driver.session.abort(error, this.#runtime.clock.nowMs());
+      connection.driver.pump();
+      return;
+    }
+  }
+
+  #connect(conn: Conn, target: Target | undefined, challenge: number | undefined): void {
+    const { nodeId, key, limits } = this.#config;
+    const { crypto, clock } = this.#runtime;
+    const session = new Session(
+      {
+        role: target ? "dialler" : "acceptor",
+        nodeId,
+        key,
+        limits,
+        crypto,
+        pool: this.#pool,
+        ...(challenge === undefined ? {} : { challenge }),
+        admit: (peerNodeId, peerChallenge) => this.#admit(peerNodeId, peerChallenge),
+      },
+      clock.nowMs(),
+    );
+    const connection: Connection = {
+      driver: new Driver(session, conn, clock, this.#pool, (event) => this.#onSession(connection, event)),
+      direction: target ? "outbound" : "inbound",
+      remote: conn.remote,
+      target,
+      challenge,
+      link: undefined,
+      outgoing: new Map(),
+      incoming: new Map(),
+    };
+    this.#connections.add(connection);
+    connection.driver.start();
+  }
+
+  #admit(nodeId: Uint8Array, challenge: number): AsocError | undefined {
+    const id = formatNodeId(nodeId);
+    if (id === this.#ownId) {
+      const target = this.#challenges.get(challenge);
+      if (!target) {
+        return new AuthError(
+          "ASOC_DUPLICATE_NODE_ID",
+          `HELLO refused: another node has this node's id ${id}`,
+        );
+      }
+      this.#swarm.handleSelf(target);
+      return new AuthError("ASOC_SELF_CONNECTION", `HELLO refused: ${target.key} is this node itself`);
+    }
+    if (this.#hellos.enter(id, challenge, this.#runtime.clock.nowMs()) !== undefined) {
+      return new AuthError("ASOC_REPLAYED_HELLO", `HELLO refused: ${id} has used this challenge before`);
+    }
+    return undefined;
+  }
+
+  /** Dials `target`; the swarm hears how it went. */
+  async dial(target: Target, address: Address): Promise<void> {
+    const { transport, crypto, clock } = this.#runtime;
+    const { limits } = this.#config;
+    let challenge = readU32(crypto.randomBytes(4), 0);
+    while (this.#challenges.has(challenge)) challenge = readU32(crypto.randomBytes(4), 0);
+    try {
+      const conn = await transport.dial(address, {
+        timeoutMs: limits.dialTimeoutMs,
+        signal: this.#dials.signal,
+      });
+      if (this.#closing) return conn.abort();
+      this.#challenges.set(challenge, target);
+      this.#connect(conn, target, challenge);
+    } catch (error) {
+      if (this.#closing) return;
+      const cause =
+        error instanceof AsocError
+          ? error
+          : new ConnectionError("ASOC_UNREACHABLE", describe(error), { cause: error });
+      this.#swarm.handleDialFailed(target, cause, clock.nowMs());
+      this.#listener.changed();
+    }
+  }
+
+  #onSession(connection: Connection, event: SessionEvent): void {
+    switch (event.kind) {
+      case "open":
+        this.#opened(connection, event.nodeId, event.token);
+        break;
+      case "stream":
+        this.#started(connection, event.stream);
+        break;
+      case "readable":
+        connection.incoming.get(event.stream)?.notify();
+        if (event.stream.ended) connection.incoming.delete(event.stream);
+        break;
+      case "sent":
+        connection.outgoing.get(event.stream)?.notify();
+        break;
+      case "streamFailed":
+        if (connection.link) {
+          this.#listener.emit({
+            kind: "streamFailed",
+            peer: peerOf(connection.link),
+            streamId: event.streamId,
+            error: event.error,
+          });
+        }
+        break;
+      case "finish":
+        break;
+      case "closed":
+        this.#ended(connection, event.error);
+        break;
+    }
+  }
+
+  #opened(connection: Connection, nodeId: Uint8Array | undefined, token: Uint8Array): void {
+    if (connection.challenge !== undefined) this.#challenges.delete(connection.challenge);
+    if (connection.target) {
+      connection.link = this.#swarm.handleDialled(connection.target, connection.remote, token);
+    } else if (nodeId) {
+      this.#admission.authenticated(connection.remote.host);
+      connection.link = this.#swarm.handleAccepted(formatNodeId(nodeId), connection.remote, token);
+    }
+    if (connection.link) this.#byLink.set(connection.link.id, connection);
+    this.#listener.changed();
+  }
+
+  #started(connection: Connection, stream: InboundStream): void {
+    const { link } = connection;
+    if (!link) return; // streams exist on open sessions only
+    const peer = peerOf(link);
+    const memory = this.#config.memoryFor?.({ peer, streamId: stream.id });
+    if (memory) stream.prepareInto(memory);
+    const incoming = new IncomingStream(connection.driver, stream, peer);
+    connection.incoming.set(stream, incoming);
+    this.#listener.emit({ kind: "streamStarted", peer, streamId: stream.id });
+    if (this.#listener.arrived(incoming)) return;
+    // Nobody reads `incoming`: the newest is refused, so that what waits stays whole.
+    stream.discard();
+    this.#refuse(connection.remote, "maxQueuedStreams", undefined, link.nodeId);
+  }
+
+  #ended(connection: Connection, error: AsocError | undefined): void {
+    const { clock } = this.#runtime;
+    const nowMs = clock.nowMs();
+    if (!this.#connections.delete(connection)) return;
+    const { counters } = connection.driver.session;
+    for (const name of COUNTERS) this.#retired[name] += counters[name];
+    const { link, target, challenge } = connection;
+    if (challenge !== undefined) this.#challenges.delete(challenge);
+    if (link) {
+      this.#byLink.delete(link.id);
+      if (connection.direction === "inbound") this.#admission.left(connection.remote.host);
+      this.#swarm.handleClosed(link, error, nowMs);
+    } else if (target) {
+      const cause = error ?? new ConnectionError("ASOC_HANDSHAKE_REFUSED", "Handshake refused");
+      const named = new ConnectionError(
+        "ASOC_HANDSHAKE_REFUSED",
+        `${formatAddress(connection.remote)}: ${cause.message}`,
+        { cause },
+      );
+      this.#swarm.handleDialFailed(target, named, nowMs);
+    } else {
+      const blame = error !== undefined && BLAMED.has(error.code);
+      const blocked = this.#admission.failed(connection.remote.host, blame, nowMs);
+      this.#refuse(
+        connection.remote,
+        blocked ? "failed handshake, address blocked" : "failed handshake",
+        error,
+        undefined,
+      );
+    }
+    if (this.#closing && error && link && counters.payloadBytesOut > 0) this.#unread ??= error;
+    this.#listener.changed();
+    if (this.#connections.size === 0) this.#idle?.();
+  }
+
+  #refuse(
+    address: Address,
+    reason: RefusalReason | string,
+    error: AsocError | undefined,
+    nodeId: string | undefined,
+  ): void {
+    const name = error?.code ?? reason;
+    this.#refused[name] = (this.#refused[name] ?? 0) + 1;
+    this.#listener.emit({ kind: "refused", address, reason, error, nodeId });
+  }
+}

@@ -1,0 +1,99 @@
+/** What users configure a node with, hear of it, and can count: types, and the hub that hands events out. */
+import { Channel } from "./channel.ts";
+import type { BeaconRefusal, RefusedBeacons } from "./discovery/discovery.ts";
+import type { AsocError } from "./errors.ts";
+import type { Limits, Timing } from "./limits.ts";
+import type { SendReport } from "./outgoing.ts";
+import type { Address } from "./runtime.ts";
+import type { Peer, SwarmEvent } from "./swarm/swarm.ts";
+
+/** A node's configuration, complete and checked. `join` makes it. */
+export interface NodeConfig {
+  readonly nodeId: Uint8Array;
+  readonly community: string;
+  readonly key: Uint8Array;
+  readonly host: string;
+  readonly port: number;
+  readonly peers: readonly Address[];
+  readonly discovery: boolean;
+  readonly discoveryPort: number;
+  readonly limits: Limits & Timing;
+  /** Memory for a tensor that begins to arrive, so that not even its first chunk is copied; undefined: pooled. */
+  readonly memoryFor?:
+    | ((start: { readonly peer: Peer; readonly streamId: number }) => Uint8Array | undefined)
+    | undefined;
+}
+
+/** What happens at a node, for logs and programs. */
+export type NodeEvent =
+  | SwarmEvent
+  /** An inbound connection that was not let in, or failed its handshake: for an audit log. */
+  | {
+      readonly kind: "refused";
+      readonly address: Address;
+      readonly reason: string;
+      readonly error: AsocError | undefined;
+      readonly nodeId: string | undefined;
+    }
+  | { readonly kind: "streamStarted"; readonly peer: Peer; readonly streamId: number }
+  | {
+      readonly kind: "streamFailed";
+      readonly peer: Peer;
+      readonly streamId: number;
+      readonly error: AsocError;
+    };
+
+/** Counters since the start. */
+export interface NodeStats {
+  readonly framesIn: number;
+  readonly framesOut: number;
+  readonly payloadBytesIn: number;
+  readonly payloadBytesOut: number;
+  readonly unknownFrames: number;
+  readonly controlFrames: number;
+  readonly copiedBytes: number;
+  readonly grownBytes: number;
+  readonly connections: number;
+  readonly memoryUsedBytes: number;
+  readonly memoryIdleBytes: number;
+  readonly refusedConnections: Readonly<Record<string, number>>;
+  /** Our own beacons that came back: broadcast works here. */
+  readonly ownBeacons: number;
+  readonly refusedBeacons: ReadonlyMap<BeaconRefusal, RefusedBeacons>;
+}
+
+/** The settled outcome of `sendAll` for one peer. */
+export interface SendOutcome {
+  readonly peer: Peer;
+  readonly report: SendReport | undefined;
+  readonly error: unknown;
+}
+
+/** Hands events to every reader that has subscribed. */
+export class EventHub {
+  readonly #maxQueued: number;
+  readonly #channels = new Set<Channel<NodeEvent>>();
+  #closed = false;
+
+  constructor(maxQueued: number) {
+    this.#maxQueued = maxQueued;
+  }
+
+  /** All events from now on; a reader that is too slow loses the oldest. */
+  subscribe(): AsyncIterable<NodeEvent> {
+    const channel = new Channel<NodeEvent>(this.#maxQueued);
+    if (this.#closed) channel.close();
+    else this.#channels.add(channel);
+    return channel;
+  }
+
+  emit(event: NodeEvent): void {
+    for (const channel of this.#channels) channel.push(event);
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const channel of this.#channels) channel.close();
+    this.#channels.clear();
+  }
+}

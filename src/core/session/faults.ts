@@ -1,0 +1,122 @@
+/** The errors of a session, in words: each is made here and nowhere else. */
+import { type AsocError, ConnectionError, LimitError, ProtocolError } from "../errors.ts";
+import type { Limits, Timing } from "../limits.ts";
+import { ACCEPT_BYTES } from "../wire/accept.ts";
+import { frameName, type Header } from "../wire/header.ts";
+import { HELLO_BYTES } from "../wire/hello.ts";
+import type { InboundStream } from "./inbound_stream.ts";
+import type { OutboundStream } from "./outbound.ts";
+import { State, stateName } from "./transitions.ts";
+
+/** Neither side has proven anything yet. */
+export function isHandshaking(state: State): boolean {
+  return state === State.HELLO_SENT || state === State.HELLO_AWAITED;
+}
+
+/** A frame that the state does not allow, or a handshake frame of another shape. */
+export function unexpectedFrame(state: State, header: Header): ProtocolError {
+  const got = `${frameName(header.type)} (stream ${header.streamId}, seq ${header.seq}, ${header.payloadBytes} bytes)`;
+  let expected = "a frame of an open session";
+  if (state === State.HELLO_AWAITED) expected = `HELLO of ${HELLO_BYTES} bytes`;
+  if (state === State.HELLO_SENT) expected = `ACCEPT of ${ACCEPT_BYTES} bytes`;
+  const code = isHandshaking(state) ? "ASOC_BAD_HANDSHAKE" : "ASOC_UNEXPECTED_FRAME";
+  return new ProtocolError(code, `Cannot read frame: expected ${expected}, got ${got}`, {
+    details: { expected, got },
+  });
+}
+
+export function payloadTooLarge(header: Header, limit: number): LimitError {
+  const { type, streamId, payloadBytes } = header;
+  return new LimitError(
+    "ASOC_FRAME_TOO_LARGE",
+    `Cannot read ${frameName(type)} of stream ${streamId}: ${payloadBytes} bytes, at most ${limit} (maxPayloadBytes)`,
+    { details: { streamId, limit: "maxPayloadBytes", expected: limit, got: payloadBytes } },
+  );
+}
+
+export function truncatedFrame(): ProtocolError {
+  return new ProtocolError(
+    "ASOC_TRUNCATED_FRAME",
+    "Cannot read frame: the connection ended in the middle of it",
+  );
+}
+
+/** The connection ended before the handshake did; the wire does not say why. */
+export function handshakeRefused(how: "closed" | "reset", cause?: unknown): ConnectionError {
+  const likely = how === "closed" ? " (another key or community, or not an ASoc port)" : "";
+  const message = `Handshake refused: the other side ${how} the connection${likely}`;
+  return new ConnectionError("ASOC_HANDSHAKE_REFUSED", message, { cause });
+}
+
+export function connectionLost(cause: unknown): ConnectionError {
+  return new ConnectionError("ASOC_CONNECTION_LOST", "The connection was lost", { cause });
+}
+
+/** Why a deadline of `Session` ends the connection. */
+export function timedOut(
+  deadline: "handshake" | "sendStall" | "silence" | "linger",
+  state: State,
+  limits: Timing,
+): ConnectionError {
+  switch (deadline) {
+    case "handshake": {
+      const timeoutMs = limits.handshakeTimeoutMs;
+      const message = `Handshake failed: ${stateName(state)} for ${timeoutMs} ms`;
+      return new ConnectionError("ASOC_HANDSHAKE_TIMEOUT", message, { details: { timeoutMs } });
+    }
+    case "sendStall": {
+      const timeoutMs = limits.sendStallMs;
+      const message = `The connection was closed: no progress in sending for ${timeoutMs} ms`;
+      return new ConnectionError("ASOC_SEND_STALLED", message, { details: { timeoutMs } });
+    }
+    case "silence": {
+      const timeoutMs = limits.silenceMs;
+      const message = `The connection was closed: nothing came for ${timeoutMs} ms on an open stream`;
+      return new ConnectionError("ASOC_PEER_SILENT", message, { details: { timeoutMs } });
+    }
+    case "linger": {
+      const timeoutMs = limits.lingerMs;
+      const message = `The peer did not close its side within ${timeoutMs} ms`;
+      return new ConnectionError("ASOC_CONNECTION_LOST", message, { details: { timeoutMs } });
+    }
+  }
+}
+
+/** What becomes of a stream that we send when its connection ends with `error`. */
+export function notSentWhole(stream: OutboundStream, error: AsocError): ConnectionError {
+  return new ConnectionError(
+    error.code === "ASOC_CLOSED" ? "ASOC_CLOSED" : "ASOC_CONNECTION_LOST",
+    `Stream ${stream.id} was not sent whole (${stream.sentBytes} bytes were): ${error.message}`,
+    { cause: error, details: { streamId: stream.id, sentBytes: stream.sentBytes } },
+  );
+}
+
+/** What becomes of an arriving stream when its connection ends before END, with `error` or in order. */
+export function incomplete(stream: InboundStream, error: AsocError | undefined): AsocError {
+  const { id, receivedBytes } = stream;
+  const why = error?.message ?? "the connection ended before END";
+  const message = `Stream ${id} is incomplete (${receivedBytes} bytes came): ${why}`;
+  const details = { ...error?.details, streamId: id, receivedBytes };
+  if (error?.code === "ASOC_CONSUMER_TOO_SLOW") {
+    return new LimitError("ASOC_CONSUMER_TOO_SLOW", message, { cause: error, details });
+  }
+  return new ConnectionError("ASOC_INCOMPLETE_STREAM", message, { cause: error, details });
+}
+
+/** Our own reader paused the connection for too long: chunks lie unread (`readerBehind`), or memory is used up. */
+export function tooSlow(
+  readerBehind: boolean,
+  limits: Limits,
+  usedBytes: number,
+  streamId?: number,
+): LimitError {
+  const what = streamId === undefined ? "The connection was closed" : `Stream ${streamId} was lost`;
+  const limit = readerBehind ? "maxChunkAheadBytes" : "memoryBudgetBytes";
+  const expected = limits[limit];
+  const why = readerBehind
+    ? `maxChunkAheadBytes ${expected} lie unread; take chunks faster`
+    : `${usedBytes} of memoryBudgetBytes ${expected} in use; release tensors, or read faster`;
+  const message = `${what}: its reader paused it for too long (${why})`;
+  const details = { streamId, limit, expected, got: readerBehind ? expected : usedBytes };
+  return new LimitError("ASOC_CONSUMER_TOO_SLOW", message, { details });
+}

@@ -1,0 +1,46 @@
+/** What a session is made with, says, and counts. */
+import type { AsocError } from "../errors.ts";
+import type { Limits, Timing } from "../limits.ts";
+import type { Crypto } from "../runtime.ts";
+import type { BufferPool } from "../tensor/buffer_pool.ts";
+import type { InboundStream } from "./inbound_stream.ts";
+import type { OutboundStream } from "./outbound.ts";
+
+export interface SessionConfig {
+  readonly role: "dialler" | "acceptor";
+  readonly nodeId: Uint8Array;
+  readonly key: Uint8Array;
+  /** The dialler's challenge; the node keeps it to know its own HELLO again. */
+  readonly challenge?: number;
+  readonly limits: Limits & Timing;
+  readonly crypto: Crypto;
+  readonly pool: BufferPool;
+  /** Asked once about an authentic HELLO: an error refuses it. */
+  readonly admit?: (nodeId: Uint8Array, challenge: number) => AsocError | undefined;
+}
+
+export type SessionEvent =
+  /** Both sides have proven the key. A dialler does not learn who answers (v1). */
+  | { readonly kind: "open"; readonly nodeId: Uint8Array | undefined; readonly token: Uint8Array }
+  | { readonly kind: "stream"; readonly stream: InboundStream }
+  | { readonly kind: "readable"; readonly stream: InboundStream }
+  | { readonly kind: "streamFailed"; readonly streamId: number; readonly error: AsocError }
+  /** Bytes of a stream that we send are in the kernel, or it is done or failed. */
+  | { readonly kind: "sent"; readonly stream: OutboundStream }
+  /** Everything is written and nothing arrives: send FIN. */
+  | { readonly kind: "finish" }
+  /** The end. With an error the connection must be aborted. */
+  | { readonly kind: "closed"; readonly error: AsocError | undefined };
+
+/** Counters of one session, for stats and tests. */
+export interface SessionCounters {
+  readonly framesIn: number;
+  readonly framesOut: number;
+  readonly payloadBytesIn: number;
+  readonly payloadBytesOut: number;
+  readonly unknownFrames: number;
+  readonly controlFrames: number;
+  /** Payload bytes that took the copying way in, and that moved when a buffer grew. */
+  readonly copiedBytes: number;
+  readonly grownBytes: number;
+}
