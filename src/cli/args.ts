@@ -77,7 +77,13 @@ export function readArgs(command: string, flags: Flags, words: readonly string[]
       { type: value === undefined ? ("boolean" as const) : ("string" as const), ...(short ? { short } : {}) },
     ]),
   );
-  const { tokens } = parseArgs({ args: [...words], options, strict: false, allowPositionals: true, tokens: true });
+  const { tokens } = parseArgs({
+    args: [...words],
+    options,
+    strict: false,
+    allowPositionals: true,
+    tokens: true,
+  });
   const values = new Map<string, string[]>();
   const positionals: string[] = [];
   for (const token of tokens) {

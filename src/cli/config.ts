@@ -5,7 +5,13 @@
  */
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
-import { type Address, DEFAULT_COMMUNITY, DEFAULT_DISCOVERY_PORT, parseAddress, parseNodeId } from "../mod.ts";
+import {
+  type Address,
+  DEFAULT_COMMUNITY,
+  DEFAULT_DISCOVERY_PORT,
+  parseAddress,
+  parseNodeId,
+} from "../mod.ts";
 import type { Args } from "./args.ts";
 import { usageError } from "./exit_codes.ts";
 import { type Environment, loadKey, reason } from "./key.ts";
@@ -58,7 +64,9 @@ const SCHEMAS = {
   nodeId: z.string().refine(succeeds(parseNodeId)).describe("a UUID"),
   address: z.string().refine(succeeds(parseAddress)).transform(parseAddress).describe("HOST:PORT"),
   path: z.string().min(1).describe("a path"),
-  count: wholeNumber.refine((count) => count >= 1 && count <= 1_000_000_000).describe("a whole number from 1"),
+  count: wholeNumber
+    .refine((count) => count >= 1 && count <= 1_000_000_000)
+    .describe("a whole number from 1"),
   seconds: z
     .string()
     .regex(/^\d{1,9}(\.\d{1,9})?$/)
@@ -85,7 +93,8 @@ export function check<K extends keyof typeof SCHEMAS>(
 ): z.output<(typeof SCHEMAS)[K]> {
   const schema: z.ZodType<unknown> = SCHEMAS[kind];
   const result = schema.safeParse(text);
-  if (!result.success) throw usageError(`${source}: expected ${schema.description}, got ${JSON.stringify(text)}`);
+  if (!result.success)
+    throw usageError(`${source}: expected ${schema.description}, got ${JSON.stringify(text)}`);
   return result.data as z.output<(typeof SCHEMAS)[K]>; // the schema is SCHEMAS[kind]
 }
 
@@ -142,7 +151,7 @@ export async function nodeSettings(args: Args, env: Environment, defaultPort: nu
 }
 
 function hasStaticPeers(args: Args, env: Environment): boolean {
-  return args.has("peers") || args.has("peers-file") || Boolean(env["ASOC_PEERS"]);
+  return args.has("peers") || args.has("peers-file") || Boolean(env.ASOC_PEERS);
 }
 
 /** --peers and --peers-file together; ASOC_PEERS where neither was given. */
@@ -150,15 +159,17 @@ async function staticPeers(args: Args, env: Environment): Promise<Address[]> {
   const peers: Address[] = [];
   for (const text of args.list("peers")) peers.push(...listOf("--peers", text));
   for (const path of args.list("peers-file")) peers.push(...(await peersOfFile(path)));
-  const variable = env["ASOC_PEERS"];
-  if (!args.has("peers") && !args.has("peers-file") && variable) peers.push(...listOf("ASOC_PEERS", variable));
+  const variable = env.ASOC_PEERS;
+  if (!args.has("peers") && !args.has("peers-file") && variable)
+    peers.push(...listOf("ASOC_PEERS", variable));
   return peers;
 }
 
 function listOf(source: string, text: string): Address[] {
   const entries = text.split(",").map((entry) => entry.trim());
   const addresses = entries.filter((entry) => entry !== "").map((entry) => check("address", source, entry));
-  if (addresses.length === 0) throw usageError(`${source}: expected HOST:PORT,..., got ${JSON.stringify(text)}`);
+  if (addresses.length === 0)
+    throw usageError(`${source}: expected HOST:PORT,..., got ${JSON.stringify(text)}`);
   return addresses;
 }
 

@@ -6,7 +6,17 @@
  */
 import { randomBytes } from "node:crypto";
 import { unlinkSync } from "node:fs";
-import { access, constants, type FileHandle, link, mkdir, open, rename, stat, unlink } from "node:fs/promises";
+import {
+  access,
+  constants,
+  type FileHandle,
+  link,
+  mkdir,
+  open,
+  rename,
+  stat,
+  unlink,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { RECOGNISE_BYTES, recogniseFormat, type TensorFormat } from "../mod.ts";
 import { usageError } from "./exit_codes.ts";
@@ -18,7 +28,7 @@ const READ_BYTES = 2 * 1024 * 1024;
 /** A file to send. */
 export interface SourceFile {
   readonly path: string;
-  /** Undefined when nobody can tell: a pipe. */
+  /** Undefined when nobody can tell: standard input. */
   readonly bytes: number | undefined;
 }
 
@@ -27,9 +37,10 @@ export async function checkSource(path: string): Promise<SourceFile> {
   try {
     const found = await stat(path);
     if (found.isDirectory()) throw usageError(`${path}: expected a file, got a directory`);
-    if (!found.isFile() && !found.isFIFO()) throw usageError(`${path}: expected a file, got a device or socket`);
+    if (!found.isFile())
+      throw usageError(`${path}: expected a file, got a pipe or device; - reads standard input`);
     await access(path, constants.R_OK);
-    return { path, bytes: found.isFile() ? found.size : undefined };
+    return { path, bytes: found.size };
   } catch (error) {
     if (error instanceof Error && "exitCode" in error) throw error;
     throw usageError(`${path}: cannot be read (${reason(error)})`);
@@ -42,29 +53,47 @@ export async function checkSource(path: string): Promise<SourceFile> {
  */
 export async function* readParts(source: SourceFile): AsyncGenerator<Uint8Array, void, undefined> {
   const handle = await open(source.path, "r");
-  let ahead: Promise<number> | undefined;
-  const read = (buffer: Uint8Array) => {
-    const reading = handle.read(buffer, 0, buffer.length, null).then(({ bytesRead }) => bytesRead);
+  let total = 0;
+  try {
+    const read = (buffer: Uint8Array) =>
+      handle.read(buffer, 0, buffer.length, null).then(({ bytesRead }) => bytesRead);
+    for await (const part of readAhead(read)) {
+      total += part.length;
+      yield part;
+    }
+  } finally {
+    await handle.close();
+  }
+  if (source.bytes !== undefined && total < source.bytes) {
+    throw new Error(
+      `${source.path} has changed while it was sent: expected ${source.bytes} bytes, got ${total}`,
+    );
+  }
+}
+
+/**
+ * Calls `read` with one of two buffers while the other is with the taker: the next read is under way before a part is
+ * yielded. A part is valid until the next one is asked for. Ends when `read` gives 0.
+ */
+export async function* readAhead(
+  read: (buffer: Uint8Array) => Promise<number>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let current = new Uint8Array(READ_BYTES);
+  let other = new Uint8Array(READ_BYTES);
+  const begin = (buffer: Uint8Array) => {
+    const reading = read(buffer);
     reading.catch(() => {}); // whoever awaits it hears of it; nobody may, after an early end
     return reading;
   };
+  let ahead = begin(current);
   try {
-    let current = new Uint8Array(READ_BYTES);
-    let other = new Uint8Array(READ_BYTES);
-    let total = 0;
-    ahead = read(current);
     for (let filled = await ahead; filled > 0; filled = await ahead) {
-      total += filled;
-      ahead = read(other);
+      ahead = begin(other);
       yield current.subarray(0, filled);
       [current, other] = [other, current];
     }
-    if (source.bytes !== undefined && total < source.bytes) {
-      throw new Error(`${source.path}: has changed while it was sent: expected ${source.bytes} bytes, got ${total}`);
-    }
   } finally {
-    await ahead?.catch(() => {}); // the disk still writes to that memory
-    await handle.close();
+    await ahead.catch(() => {}); // the disk may still write to that memory
   }
 }
 
@@ -89,7 +118,8 @@ export async function makeOutDir(dir: string): Promise<void> {
     await mkdir(dir, { recursive: true });
     await access(dir, constants.W_OK);
   } catch (error) {
-    const got = error instanceof Error && "code" in error && error.code === "EEXIST" ? "it is a file" : reason(error);
+    const got =
+      error instanceof Error && "code" in error && error.code === "EEXIST" ? "it is a file" : reason(error);
     throw usageError(`--out: expected a directory that can be written, got ${dir} (${got})`);
   }
 }
@@ -112,10 +142,10 @@ export async function writeTensor(
   claim: () => boolean,
 ): Promise<WrittenFile | undefined> {
   const temporary = join(dir, `.asoc-${randomBytes(8).toString("hex")}.tmp`);
-  const handle = await open(temporary, "wx");
   temporaries.add(temporary);
   let placed = false;
   try {
+    const handle = await open(temporary, "wx");
     const head = new Uint8Array(RECOGNISE_BYTES);
     let bytes = 0;
     try {

@@ -7,7 +7,7 @@ const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 /** How long a forced end waits for sockets to be closed. */
 const ABORT_MS = 1000;
 
-export class Interrupts implements Disposable {
+export class Interrupts {
   readonly #controller = new AbortController();
   readonly #output: Output;
   readonly #abort: () => Promise<void>;
@@ -50,7 +50,8 @@ export class Interrupts implements Disposable {
     this.#controller.abort(new Interrupted(text));
   }
 
-  [Symbol.dispose](): void {
+  /** Gives the signals back. */
+  dispose(): void {
     for (const signal of SIGNALS) process.off(signal, this.#onSignal);
     process.stdout.off("error", this.#onOutputError);
   }

@@ -4,7 +4,8 @@ import type { NodeSettings } from "./config.ts";
 import { CliError, ExitCode } from "./exit_codes.ts";
 import { loadIdentity } from "./identity.ts";
 import { Interrupts } from "./interrupts.ts";
-import { type Output, peerText } from "./output.ts";
+import type { Output } from "./output.ts";
+import { peerText } from "./text.ts";
 
 /** After Ctrl-C: how long transfers under way may take. */
 const DRAIN_MS = 600_000;
@@ -35,27 +36,50 @@ export async function withNode(settings: NodeSettings, output: Output, job: Job)
   const identity = await loadIdentity(settings);
   for (const warning of [...settings.warnings, ...identity.warnings]) output.log(`warning: ${warning}`);
   let node: AsocNode | undefined;
-  using interrupts = new Interrupts(output, async () => node?.abort());
-  const { community, key, host, port, peers, discovery, discoveryPort } = settings;
-  const { nodeId, name } = identity;
-  node = await join({ community, apiKey: key, host, port, nodeId, name, peers, discovery, discoveryPort }).catch((error) => {
-    throw joinError(error, settings);
-  });
-  const joined = node;
-  interrupts.signal.addEventListener("abort", () => void joined.close({ timeoutMs: DRAIN_MS }).catch(() => {}));
-  const watching = watch(joined, settings, output, job);
+  const interrupts = new Interrupts(output, async () => node?.abort());
+  try {
+    const { community, key, host, port, peers, discovery, discoveryPort } = settings;
+    const { nodeId, name } = identity;
+    const options = { community, apiKey: key, host, port, nodeId, name, peers, discovery, discoveryPort };
+    node = await join(options).catch((error) => {
+      throw joinError(error, settings);
+    });
+    await identity.keep(node.id).catch(async (error) => {
+      await node?.close();
+      throw error;
+    });
+    return await runJob(node, settings, output, job, interrupts);
+  } finally {
+    interrupts.dispose();
+  }
+}
+
+async function runJob(
+  joined: AsocNode,
+  settings: NodeSettings,
+  output: Output,
+  job: Job,
+  interrupts: Interrupts,
+): Promise<ExitCode> {
+  interrupts.signal.addEventListener(
+    "abort",
+    () => void joined.close({ timeoutMs: DRAIN_MS }).catch(() => {}),
+  );
+  const leaving = { now: false };
+  const watching = watch(joined, settings, output, job, leaving);
   let code: ExitCode;
   try {
-    await identity.keep(joined.id);
     interrupts.signal.throwIfAborted();
     if (job.announces) announce(joined, settings, output);
     code = await job.run(joined, interrupts.signal);
   } catch (error) {
+    leaving.now = true;
     await joined.close({ timeoutMs: LEAVE_MS }).catch(() => {});
     await watching;
     if (interrupts.outputLost) return ExitCode.FAILURE;
     throw error;
   }
+  leaving.now = true;
   const unread = await joined.close({ timeoutMs: job.drainMs ?? LEAVE_MS }).then(
     () => undefined,
     (error: unknown) => error,
@@ -63,11 +87,17 @@ export async function withNode(settings: NodeSettings, output: Output, job: Job)
   await watching;
   if (unread !== undefined && job.drainMs !== undefined) {
     const why = unread instanceof Error ? unread.message : String(unread);
-    output.error(new CliError(ExitCode.INCOMPLETE, "ASOC_CONNECTION_LOST", `A peer may not have read all that was sent: ${why}`));
+    output.error(
+      new CliError(
+        ExitCode.INCOMPLETE,
+        "ASOC_CONNECTION_LOST",
+        `A peer may not have read all that was sent: ${why}`,
+      ),
+    );
     if (code === ExitCode.OK) code = ExitCode.INCOMPLETE;
   }
   if (job.finish) code = await job.finish(code);
-  if (interrupts.outputLost) return ExitCode.FAILURE;
+  if (interrupts.outputLost) return code === ExitCode.INCOMPLETE ? code : ExitCode.FAILURE;
   return interrupts.signal.aborted && !job.stays ? ExitCode.INTERRUPTED : code;
 }
 
@@ -75,14 +105,23 @@ function announce(node: AsocNode, settings: NodeSettings, output: Output): void 
   const { host, port } = node.address;
   const { discovery, discoveryPort } = settings;
   const { community, runtime } = node;
-  const parts = [`node ${node.id} on ${formatAddress(node.address)}`, `community ${JSON.stringify(community)}`];
+  const parts = [
+    `node ${node.id} on ${formatAddress(node.address)}`,
+    `community ${JSON.stringify(community)}`,
+  ];
   parts.push(discovery ? `discovery on UDP port ${discoveryPort}` : "discovery off", runtime);
   const event = { event: "ready", nodeId: node.id, port, host, community, runtime, discovery };
   output.note(event, parts.join(", "));
 }
 
 /** Reports what happens until the node has closed. */
-async function watch(node: AsocNode, settings: NodeSettings, output: Output, job: Job): Promise<void> {
+async function watch(
+  node: AsocNode,
+  settings: NodeSettings,
+  output: Output,
+  job: Job,
+  leaving: { readonly now: boolean },
+): Promise<void> {
   const fixed = new Set(settings.peers.map(formatAddress));
   const seen = new Set<string>();
   for await (const event of node.events()) {
@@ -91,9 +130,13 @@ async function watch(node: AsocNode, settings: NodeSettings, output: Output, job
     switch (event.kind) {
       case "joined":
         seen.add(formatAddress(event.peer.address));
-        output.note({ ...peerEvent("joined", event.peer.id, formatAddress(event.peer.address)) }, `peer joined: ${peerText(event.peer)}`);
+        output.note(
+          { ...peerEvent("joined", event.peer.id, formatAddress(event.peer.address)) },
+          `peer joined: ${peerText(event.peer)}`,
+        );
         break;
       case "left":
+        if (leaving.now && !output.json) break; // it is we who left
         output.note(
           { ...peerEvent("left", event.peer.id, formatAddress(event.peer.address)), reason: event.reason },
           `peer left: ${peerText(event.peer)}: ${event.reason}`,
@@ -107,7 +150,12 @@ async function watch(node: AsocNode, settings: NodeSettings, output: Output, job
         break;
       case "refused":
         output.note(
-          { event: "refused", address: formatAddress(event.address), reason: event.error?.message ?? event.reason, code: event.error?.code },
+          {
+            event: "refused",
+            address: formatAddress(event.address),
+            reason: event.error?.message ?? event.reason,
+            code: event.error?.code,
+          },
           `refused ${formatAddress(event.address)}: ${event.error?.message ?? event.reason}`,
         );
         break;
@@ -115,7 +163,8 @@ async function watch(node: AsocNode, settings: NodeSettings, output: Output, job
         // A peer that was found, was here and went its way is no news.
         const address = formatAddress(event.address);
         if (!fixed.has(address) && seen.has(address)) break;
-        const retry = event.retryMs === undefined ? "given up" : `next try in ${(event.retryMs / 1000).toFixed(1)} s`;
+        const retry =
+          event.retryMs === undefined ? "given up" : `next try in ${(event.retryMs / 1000).toFixed(1)} s`;
         output.log(`cannot reach ${event.error.message} (${retry})`);
         break;
       }

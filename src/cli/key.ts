@@ -19,7 +19,7 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** `~/.asoc/api_key` of whoever runs this. */
 export function defaultKeyFile(env: Environment): string {
-  return join(env["HOME"] || homedir(), ".asoc", "api_key");
+  return join(env.HOME || homedir(), ".asoc", "api_key");
 }
 
 export interface LoadedKey {
@@ -32,11 +32,12 @@ export interface LoadedKey {
 
 /** Finds and reads the key. Throws a usage error that says what is wrong, or that names `asoc keygen`. */
 export async function loadKey(flag: string | undefined, env: Environment): Promise<LoadedKey> {
-  const fromVariable = env["ASOC_API_KEY"];
-  const fileVariable = env["ASOC_API_KEY_FILE"];
+  const fromVariable = env.ASOC_API_KEY;
+  const fileVariable = env.ASOC_API_KEY_FILE;
   let found: { key: Uint8Array; source: string; warnings: string[] } | undefined;
   if (flag !== undefined) found = await fromNamedFile("--api-key-file", flag);
-  else if (fromVariable) found = { key: new TextEncoder().encode(fromVariable), source: "ASOC_API_KEY", warnings: [] };
+  else if (fromVariable)
+    found = { key: new TextEncoder().encode(fromVariable), source: "ASOC_API_KEY", warnings: [] };
   else if (fileVariable) found = await fromNamedFile("ASOC_API_KEY_FILE", fileVariable);
   else found = await fromHome(defaultKeyFile(env));
   if (!found) {
@@ -63,7 +64,9 @@ async function fromNamedFile(source: string, path: string) {
   }
   const key = await readKey(source, path);
   const warnings =
-    process.platform !== "win32" && mode & OTHERS_READ ? [`every user of this machine can read the key in ${path}; chmod 600 it`] : [];
+    process.platform !== "win32" && mode & OTHERS_READ
+      ? [`every user of this machine can read the key in ${path}; chmod 600 it`]
+      : [];
   return { key, source: `${source} ${path}`, warnings };
 }
 
@@ -77,7 +80,9 @@ async function fromHome(path: string) {
   }
   if (process.platform !== "win32" && mode & GROUP_AND_OTHERS) {
     const got = mode.toString(8).padStart(3, "0");
-    throw usageError(`${path}: refused, because others can get at the key: expected mode 600, got ${got}. Run: chmod 600 ${path}`);
+    throw usageError(
+      `${path}: refused, because others can get at the key: expected mode 600, got ${got}. Run: chmod 600 ${path}`,
+    );
   }
   return { key: await readKey(path, path), source: path, warnings: [] };
 }
@@ -87,7 +92,8 @@ async function readKey(source: string, path: string): Promise<Uint8Array> {
   let bytes: Uint8Array;
   try {
     const { size } = await stat(path);
-    if (size > MAX_KEY_FILE_BYTES) throw usageError(`${source}: expected a key, got a file of ${size} bytes: ${path}`);
+    if (size > MAX_KEY_FILE_BYTES)
+      throw usageError(`${source}: expected a key, got a file of ${size} bytes: ${path}`);
     bytes = await readFile(path);
   } catch (error) {
     if (error instanceof Error && "exitCode" in error) throw error;

@@ -1,5 +1,5 @@
 /** A progress bar with its rate, drawn on a terminal only. */
-import { bytesText } from "./output.ts";
+import { bytesText } from "./text.ts";
 
 /** A terminal, or what may not be one. */
 export interface BarStream {
@@ -44,7 +44,9 @@ export class ProgressBar {
     this.#drawnMs = now;
     this.#shown = true;
     const seconds = (now - this.#startMs) / 1000;
-    this.#stream.write(ERASE_LINE + renderBar(this.#label, doneBytes, this.#totalBytes, seconds, this.#stream.columns ?? 80));
+    this.#stream.write(
+      ERASE_LINE + renderBar(this.#label, doneBytes, this.#totalBytes, seconds, this.#stream.columns ?? 80),
+    );
   }
 
   /** Clears its line; the next update draws it again. */
@@ -71,7 +73,10 @@ export function renderBar(
   const percent = `${Math.floor(share * 100)}%`.padStart(4);
   const facts = `${percent}  ${bytesText(doneBytes)} of ${bytesText(totalBytes)}  ${rate}`;
   const filled = Math.round(share * BAR_CELLS);
-  const cells = filled === BAR_CELLS ? "=".repeat(BAR_CELLS) : `${"=".repeat(filled)}>`.padEnd(BAR_CELLS).slice(0, BAR_CELLS);
+  const cells =
+    filled === BAR_CELLS
+      ? "=".repeat(BAR_CELLS)
+      : `${"=".repeat(filled)}>`.padEnd(BAR_CELLS).slice(0, BAR_CELLS);
   const room = width - facts.length - BAR_CELLS - 5;
   if (room < 4) return facts.slice(0, width);
   const name = label.length <= room ? label : `…${label.slice(label.length - room + 1)}`;

@@ -1,8 +1,10 @@
 /** Arriving tensors: to files, or counted and thrown away. Shared by `serve` and `recv`. */
 import type { IncomingStream, NodeEvent, Peer } from "../mod.ts";
+import { isBulk, isEchoRequest, MAX_ECHO_BYTES } from "./echo.ts";
 import { errorCodeOf } from "./exit_codes.ts";
 import { writeTensor } from "./files.ts";
-import { type Output, peerText, plainText, secondsSince, transferText } from "./output.ts";
+import type { Output } from "./output.ts";
+import { peerText, plainText, secondsSince, transferText } from "./text.ts";
 
 /** Files that are written at once; further tensors wait in memory. */
 const MAX_OPEN_FILES = 128;
@@ -12,6 +14,8 @@ export interface ReceiverOptions {
   readonly out: string | undefined;
   /** How many whole tensors are wanted; undefined: all. */
   readonly wanted?: number;
+  /** Answers the echo requests of `asoc bench`; they are no tensors then. */
+  readonly answer?: (stream: IncomingStream, request: Uint8Array) => Promise<void>;
 }
 
 export class Receiver {
@@ -25,7 +29,8 @@ export class Receiver {
   #writing = 0;
   #done: (() => void) | undefined;
   #stopped = false;
-  /** Whole tensors, and their bytes. */
+  #claimed = 0;
+  /** Whole tensors that are stored, and their bytes. */
   received = 0;
   receivedBytes = 0;
   failed = 0;
@@ -53,7 +58,8 @@ export class Receiver {
   /** Takes nothing more and gives up what is under way. */
   stop(): void {
     this.#stopped = true;
-    if (this.#open.size > 0) this.#output.log(`gave up ${this.#open.size} further tensors that were arriving`);
+    if (this.#open.size > 0)
+      this.#output.log(`gave up ${this.#open.size} further tensors that were arriving`);
     for (const stream of this.#open) stream.cancel();
   }
 
@@ -64,7 +70,9 @@ export class Receiver {
 
   /** Streams that failed before anybody could take them. */
   onEvent(event: NodeEvent): void {
-    if (event.kind === "streamFailed") this.#fail(event.peer, event.streamId, 0, event.error);
+    if (event.kind !== "streamFailed") return;
+    for (const stream of this.#open) if (stream.error === event.error) return; // reported once its file is gone
+    this.#fail(event.peer, event.streamId, 0, event.error);
   }
 
   async #receive(stream: IncomingStream): Promise<void> {
@@ -72,16 +80,33 @@ export class Receiver {
     const startMs = performance.now();
     const base = { peer: peer.id, streamId };
     this.#open.add(stream);
-    if (this.#output.json) this.#output.event({ event: "stream", state: "started", ...base, bytes: stream.receivedBytes }, undefined);
+    if (this.#output.json)
+      this.#output.event(
+        { event: "stream", state: "started", ...base, bytes: stream.receivedBytes },
+        undefined,
+      );
     try {
       const result = await this.#store(stream);
       this.#open.delete(stream);
+      if (result === "bench") {
+        if (this.#output.json) this.#output.event({ event: "stream", state: "bench", ...base }, undefined);
+        return;
+      }
       if (!result) return;
       const seconds = secondsSince(startMs);
+      this.received++;
       this.receivedBytes += result.bytes;
       const facts = `${transferText(result.bytes, seconds)}, from ${peerText(peer)}${result.format ? `, ${result.format}` : ""}`;
       this.#output.event(
-        { event: "stream", state: "received", ...base, bytes: result.bytes, file: result.file, format: result.format, seconds },
+        {
+          event: "stream",
+          state: "received",
+          ...base,
+          bytes: result.bytes,
+          file: result.file,
+          format: result.format,
+          seconds,
+        },
         result.file ?? `received ${facts}`,
       );
       if (result.file !== undefined && !this.#output.json) this.#output.log(`received ${facts}`);
@@ -95,8 +120,8 @@ export class Receiver {
   /** True when the tensor is wanted; it counts then. */
   readonly #claim = (): boolean => {
     const { wanted } = this.#options;
-    if (this.#stopped || (wanted !== undefined && this.received >= wanted)) return false;
-    this.received++;
+    if (this.#stopped || (wanted !== undefined && this.#claimed >= wanted)) return false;
+    this.#claimed++;
     return true;
   };
 
@@ -104,7 +129,9 @@ export class Receiver {
     const { out } = this.#options;
     if (out === undefined) {
       let bytes = 0;
-      for await (const part of stream.chunks()) bytes += part.length;
+      const parts = await this.#partsOf(stream);
+      if (parts === undefined) return "bench" as const;
+      for await (const part of parts) bytes += part.length;
       return this.#claim() ? { bytes, file: undefined, format: undefined } : undefined;
     }
     // Not read until its turn comes: a reader that stands still would hold up the other tensors of its connection.
@@ -116,9 +143,10 @@ export class Receiver {
         claimed = this.#claim();
         return claimed;
       };
-      return await writeTensor(stream.chunks(), out, fileName(stream), claim);
+      const parts = await this.#partsOf(stream);
+      return parts ? await writeTensor(parts, out, fileName(stream), claim) : ("bench" as const);
     } catch (error) {
-      if (claimed) this.received--;
+      if (claimed) this.#claimed--;
       stream.cancel();
       throw error;
     } finally {
@@ -126,6 +154,26 @@ export class Receiver {
       if (next) next();
       else this.#writing--;
     }
+  }
+
+  /** The stream's parts, or undefined when it came from `asoc bench` and has been dealt with. */
+  async #partsOf(stream: IncomingStream): Promise<AsyncIterable<Uint8Array> | undefined> {
+    const { answer } = this.#options;
+    const parts = stream.chunks();
+    if (!answer) return parts;
+    const first = await parts.next();
+    if (!first.done && isBulk(first.value)) {
+      for await (const _ of parts); // read at full speed
+      return undefined;
+    }
+    if (first.done || first.value.length > MAX_ECHO_BYTES || !isEchoRequest(first.value)) {
+      return withFirst(first, parts);
+    }
+    const request = first.value.slice(); // valid until the next part is asked for
+    const second = await parts.next();
+    if (!second.done) return withFirst({ value: request, done: false }, withFirst(second, parts));
+    await answer(stream, request);
+    return undefined;
   }
 
   #fail(peer: Peer, streamId: number, bytes: number, error: unknown): void {
@@ -137,6 +185,20 @@ export class Receiver {
       { event: "stream", state: "failed", peer: peer.id, streamId, bytes, code: errorCodeOf(error), message },
       `a tensor from ${peerText(peer)} failed: ${plainText(message)}`,
     );
+  }
+}
+
+/** `rest` with the step that was taken from it already. */
+async function* withFirst(
+  first: IteratorResult<Uint8Array, void>,
+  rest: AsyncGenerator<Uint8Array, void, undefined>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  try {
+    if (first.done) return;
+    yield first.value;
+    yield* rest;
+  } finally {
+    await rest.return();
   }
 }
 

@@ -1,0 +1,230 @@
+/** `asoc doctor`: looks for what keeps a node from being found, or from being fast, and says what to do. */
+import { readFile } from "node:fs/promises";
+import { AsocError, type AsocNode, describeRefused, formatAddress, join } from "../mod.ts";
+import type { Command, Context } from "./command.ts";
+import { type NodeSettings, nodeSettings } from "./config.ts";
+import { CliError, ExitCode, usageError } from "./exit_codes.ts";
+import type { Output } from "./output.ts";
+
+/** One beacon's interval and some. */
+const LISTEN_MS = 3500;
+const MIN_NODE = [22, 18] as const;
+const GOOD_SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
+const GOOD_OPEN_FILES = 1024;
+const DEFAULT_TCP_PORT = 9000;
+
+type Level = "ok" | "warning" | "problem";
+
+interface Finding {
+  readonly check: string;
+  readonly level: Level;
+  readonly found: string;
+  /** What to do; empty when all is well. */
+  readonly advice: string;
+}
+
+export const doctor: Command = {
+  name: "doctor",
+  summary: "look for what is in the way",
+  usage: "doctor [FLAGS]",
+  about: `Checks this machine: runtime, key, ports, broadcast, clock against the nodes that can be heard, congestion control and
+socket limits. Each finding says what to do. It joins for ${LISTEN_MS / 1000} s with the flags that \`asoc serve\` would get. Ends with 1
+when there is a problem, with 0 when there are warnings at most.`,
+  flags: {},
+  joins: true,
+  examples: [
+    ["asoc doctor", "is this machine ready?"],
+    ["asoc doctor --json | jq -r 'select(.level != \"ok\").advice'", "what to do"],
+  ],
+  run: doctorCommand,
+};
+
+async function doctorCommand({ args, env, output }: Context): Promise<ExitCode> {
+  if (args.positionals.length > 0) {
+    throw usageError(`doctor: expected no words, got ${args.positionals.join(" ")}`);
+  }
+  const findings: Finding[] = [];
+  const report = (finding: Finding) => {
+    findings.push(finding);
+    say(finding, output);
+  };
+  report(runtimeFinding());
+  const settings = await nodeSettings(args, env, DEFAULT_TCP_PORT).catch((error: unknown) => {
+    if (!(error instanceof CliError)) throw error;
+    report(
+      problem(
+        "settings",
+        error.message,
+        "without them this machine cannot join; the rest is checked all the same",
+      ),
+    );
+  });
+  if (settings) {
+    report(keyFinding(settings));
+    const { node, finding } = await portFinding(settings);
+    report(finding);
+    if (node) {
+      try {
+        for (const heard of await networkFindings(node, settings, output)) report(heard);
+      } finally {
+        await node.close({ timeoutMs: 1000 }).catch(() => {});
+      }
+    }
+  }
+  for (const kernel of await kernelFindings()) report(kernel);
+  const problems = findings.filter(({ level }) => level === "problem").length;
+  const warnings = findings.filter(({ level }) => level === "warning").length;
+  if (!output.json) output.log(`${problems} problems, ${warnings} warnings`);
+  return problems > 0 ? ExitCode.FAILURE : ExitCode.OK;
+}
+
+function say(finding: Finding, output: Output): void {
+  const advice = finding.advice === "" ? "" : `\n             ${finding.advice}`;
+  const text = `${finding.level.padEnd(8)}  ${finding.check}: ${finding.found}${advice}`;
+  output.event({ event: "finding", ...finding }, text);
+}
+
+function runtimeFinding(): Finding {
+  const { node, bun, deno } = process.versions;
+  if (bun !== undefined) return ok("runtime", `Bun ${bun}`);
+  if (deno !== undefined) return ok("runtime", `Deno ${deno}`);
+  const [major = 0, minor = 0] = node.split(".").map(Number);
+  const recent = major > MIN_NODE[0] || (major === MIN_NODE[0] && minor >= MIN_NODE[1]);
+  if (recent) return ok("runtime", `Node.js ${node}`);
+  return problem("runtime", `Node.js ${node}`, `Node.js ${MIN_NODE.join(".")} or later is needed`);
+}
+
+function keyFinding(settings: NodeSettings): Finding {
+  const weak = settings.warnings.join("; ");
+  return weak !== ""
+    ? warning("key", weak, "make one with `asoc keygen --write` and copy it to every node")
+    : ok("key", "strong");
+}
+
+/** Joins as `serve` would: what is in use shows. */
+async function portFinding(settings: NodeSettings): Promise<{ node?: AsocNode; finding: Finding }> {
+  const { community, key, host, port, peers, discovery, discoveryPort } = settings;
+  const options = { community, apiKey: key, host, peers, discovery, discoveryPort };
+  try {
+    const node = await join({ ...options, port });
+    return {
+      node,
+      finding: ok(
+        "ports",
+        `TCP ${formatAddress(node.address)} is free${discovery ? `, UDP ${discoveryPort} can be shared` : ""}`,
+      ),
+    };
+  } catch (error) {
+    if (!(error instanceof AsocError)) throw error;
+    const node = await join({ ...options, port: 0 }).catch(() => undefined);
+    if (!node)
+      return { finding: problem("ports", error.message, "choose another --host or --discovery-port") };
+    const inUse = error.code === "ASOC_PORT_IN_USE";
+    const advice = inUse
+      ? "fine if that is your `asoc serve`; else choose another --port"
+      : "choose another --host";
+    return { node, finding: warning("ports", error.message, advice) };
+  }
+}
+
+async function networkFindings(node: AsocNode, settings: NodeSettings, output: Output): Promise<Finding[]> {
+  if (!settings.discovery) return [ok("discovery", "off: static peers only")];
+  if (!output.json) output.log(`listening for ${LISTEN_MS / 1000} s`);
+  await node.peers.waitFor(() => undefined, { timeoutMs: LISTEN_MS });
+  const findings: Finding[] = [];
+  const { refusedBeacons, ownBeacons } = node.stats;
+  findings.push(
+    ownBeacons > 0
+      ? ok("broadcast", "our own beacons come back")
+      : problem(
+          "broadcast",
+          "our own beacons do not come back",
+          "allow UDP broadcast in the firewall, or use --peers HOST:PORT",
+        ),
+  );
+  const clock = refusedBeacons.get("clock");
+  findings.push(
+    clock
+      ? problem(
+          "clock",
+          `${clock.count} beacons with a clock ${Math.abs(clock.skewS ?? 0)} s off, the last from ${clock.lastAddress}`,
+          "synchronise the clocks (chrony, systemd-timesyncd); 60 s are allowed",
+        )
+      : ok(
+          "clock",
+          node.peers.size > 0 ? "agrees with the nodes that were heard" : "no node was heard to compare with",
+        ),
+  );
+  const others = describeRefused(new Map([...refusedBeacons].filter(([reason]) => reason !== "clock")));
+  if (others)
+    findings.push(
+      warning(
+        "beacons",
+        `refused: ${others}`,
+        "another key or community nearby is normal; if it should be yours, compare key files",
+      ),
+    );
+  findings.push(ok("peers", `${node.peers.size} connected`));
+  return findings;
+}
+
+/** What Linux says about TCP; elsewhere nothing is known. */
+async function kernelFindings(): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  const congestion = await kernelText("/proc/sys/net/ipv4/tcp_congestion_control");
+  if (congestion === "bbr") {
+    findings.push(
+      warning(
+        "congestion control",
+        "bbr, which holds loopback and very short paths at about half of what they carry",
+        "for tests on one machine: sysctl -w net.ipv4.tcp_congestion_control=cubic (on real networks bbr is fine)",
+      ),
+    );
+  } else if (congestion) findings.push(ok("congestion control", congestion));
+  for (const [name, path] of [
+    ["receive buffer", "/proc/sys/net/ipv4/tcp_rmem"],
+    ["send buffer", "/proc/sys/net/ipv4/tcp_wmem"],
+  ] as const) {
+    const largest = Number((await kernelText(path))?.split(/\s+/).at(-1) ?? Number.NaN);
+    if (Number.isNaN(largest)) continue;
+    const setting = path.replace("/proc/sys/", "").replaceAll("/", ".");
+    findings.push(
+      largest >= GOOD_SOCKET_BUFFER_BYTES
+        ? ok(name, `up to ${largest} bytes`)
+        : warning(
+            name,
+            `up to ${largest} bytes`,
+            `long fast paths want more: sysctl -w ${setting}="4096 131072 ${GOOD_SOCKET_BUFFER_BYTES}"`,
+          ),
+    );
+  }
+  const limits = await kernelText("/proc/self/limits");
+  const files = Number(limits?.match(/^Max open files\s+(\d+)/m)?.[1] ?? Number.NaN);
+  if (!Number.isNaN(files)) {
+    findings.push(
+      files >= GOOD_OPEN_FILES
+        ? ok("open files", `${files}`)
+        : warning("open files", `${files}`, `each connection takes one: ulimit -n ${GOOD_OPEN_FILES}`),
+    );
+  }
+  return findings;
+}
+
+async function kernelText(path: string): Promise<string | undefined> {
+  return readFile(path, "utf8").then(
+    (text) => text.trim(),
+    () => undefined,
+  );
+}
+
+function ok(check: string, found: string): Finding {
+  return { check, level: "ok", found, advice: "" };
+}
+
+function warning(check: string, found: string, advice: string): Finding {
+  return { check, level: "warning", found, advice };
+}
+
+function problem(check: string, found: string, advice: string): Finding {
+  return { check, level: "problem", found, advice };
+}

@@ -1,0 +1,65 @@
+/** The texts of --help, made from what the commands declare. */
+import { VERSION } from "../mod.ts";
+import { COMMON_FLAGS, type Flags, JOIN_FLAGS } from "./args.ts";
+import type { Command } from "./command.ts";
+import { EXIT_CODES_HELP } from "./exit_codes.ts";
+
+const ENVIRONMENT_HELP = `Environment (a flag goes before its variable):
+  ASOC_API_KEY         the shared key itself
+  ASOC_API_KEY_FILE    file that holds it; without any of these ~/.asoc/api_key,
+                       which only its owner may be able to read
+  ASOC_COMMUNITY  ASOC_HOST  ASOC_PORT  ASOC_PEERS  ASOC_DISCOVERY_PORT
+                       as --community --host --port --peers --discovery-port`;
+
+/** All flags that `command` takes. */
+export function flagsOf(command: Command): Flags {
+  return { ...command.flags, ...(command.joins ? JOIN_FLAGS : {}), ...COMMON_FLAGS };
+}
+
+/** `asoc --help`. */
+export function generalHelp(commands: readonly Command[]): string {
+  const list = commands.map(({ name, summary }) => `  ${name.padEnd(8)} ${summary}`);
+  return `asoc ${VERSION}: moves tensors between machines
+
+Usage: asoc COMMAND [FLAGS]
+
+Commands:
+${list.join("\n")}
+
+  asoc COMMAND --help shows the flags of a command, asoc --version the version.
+
+Examples:
+  asoc keygen --write                           make a key; copy ~/.asoc/api_key to the other machines
+  asoc serve --out tensors                      stay, and keep what comes
+  asoc send model.safetensors --to all          send a file to every node that is found
+
+${ENVIRONMENT_HELP}
+
+${EXIT_CODES_HELP}
+`;
+}
+
+/** `asoc COMMAND --help`. */
+export function commandHelp(command: Command): string {
+  const sections = [
+    `asoc ${command.name}: ${command.summary}\n\nUsage: asoc ${command.usage}\n\n${command.about}`,
+  ];
+  if (Object.keys(command.flags).length > 0) sections.push(`Flags:\n${flagLines(command.flags)}`);
+  if (command.joins) sections.push(`Joining:\n${flagLines(JOIN_FLAGS)}`);
+  sections.push(`Always:\n${flagLines(COMMON_FLAGS)}`);
+  sections.push(
+    `Examples:\n${command.examples.map(([line, what]) => `  ${line}\n      ${what}`).join("\n")}`,
+  );
+  if (command.joins) sections.push(ENVIRONMENT_HELP);
+  sections.push(EXIT_CODES_HELP);
+  return `${sections.join("\n\n")}\n`;
+}
+
+function flagLines(flags: Flags): string {
+  return Object.entries(flags)
+    .map(([name, { value, short, help }]) => {
+      const flag = `${short ? `-${short}, ` : ""}--${name}${value ? ` ${value}` : ""}`;
+      return `  ${flag.padEnd(26)} ${help}`;
+    })
+    .join("\n");
+}

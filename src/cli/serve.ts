@@ -1,0 +1,56 @@
+/** `asoc serve`: a node that stays. */
+import { type AsocNode, DEFAULT_PORT, type IncomingStream } from "../mod.ts";
+import type { Command, Context } from "./command.ts";
+import { flag, nodeSettings } from "./config.ts";
+import { reply } from "./echo.ts";
+import { ExitCode, usageError } from "./exit_codes.ts";
+import { makeOutDir } from "./files.ts";
+import { withNode } from "./joined.ts";
+import { Receiver } from "./receive.ts";
+import { bytesText } from "./text.ts";
+
+export const serve: Command = {
+  name: "serve",
+  summary: "a node that stays and takes what comes",
+  usage: "serve [--out DIR] [FLAGS]",
+  about: `Joins and stays until Ctrl-C. With --out every tensor that arrives whole becomes a file of DIR, named
+TIME-PEER-STREAM with the extension .npy, .safetensors or .bin by its content; the path is printed. Without --out
+tensors are counted and thrown away. Ctrl-C lets tensors under way finish, a second one ends at once.`,
+  flags: { out: { value: "DIR", help: "write tensors to files in DIR" } },
+  joins: true,
+  examples: [
+    ["asoc serve --out tensors", "port 9000, found by discovery"],
+    ["asoc serve --port 0 --name gpu1 --state-dir ~/.asoc/gpu1", "any free port; others send --to gpu1"],
+    ["asoc serve --peers 10.0.0.5:9000,10.0.0.6:9000", "static peers, no discovery"],
+    ["asoc serve --json | jq .", "one JSON object for each event"],
+  ],
+  run: serveCommand,
+};
+
+async function serveCommand({ args, env, output }: Context): Promise<ExitCode> {
+  if (args.positionals.length > 0)
+    throw usageError(`serve: expected no words, got ${args.positionals.join(" ")}`);
+  const out = flag("path", args, "out");
+  const settings = await nodeSettings(args, env, DEFAULT_PORT);
+  if (out !== undefined) await makeOutDir(out);
+  let joined: AsocNode | undefined;
+  const answer = async (stream: IncomingStream, request: Uint8Array) => {
+    if (joined) await reply(joined, stream, request);
+  };
+  const receiver = new Receiver(output, { out, answer });
+  return withNode(settings, output, {
+    announces: true,
+    stays: true,
+    onEvent: (event) => receiver.onEvent(event),
+    async run(node) {
+      joined = node;
+      for await (const stream of node.incoming) receiver.take(stream);
+      await receiver.settled();
+      const failed = receiver.failed > 0 ? `, ${receiver.failed} failed` : "";
+      output.log(
+        `closed; ${receiver.received} tensors received (${bytesText(receiver.receivedBytes)})${failed}`,
+      );
+      return ExitCode.OK;
+    },
+  });
+}
