@@ -19,7 +19,7 @@ async function ends(victim: Victim, bytes: Uint8Array, code: string | undefined)
   const { raw, id } = await victim.join();
   using _ = raw;
   raw.send(bytes);
-  await raw.closed;
+  await raw.ends();
   await victim.left(id, code);
 }
 
@@ -40,7 +40,7 @@ async function lives(
 for (const runtime of RUNTIMES) {
   const victimAtHand = victimOn(runtime, { limits: { maxQueuedEvents: 65_536 } }); // 10,000 streams in one read
   const row = (name: string, run: (victim: Victim) => Promise<void>) =>
-    test(`${runtime}: ${name}`, async () => {
+    test(`${runtime}: ${name}`, { timeout: 30_000 }, async () => {
       const victim = await victimAtHand();
       await run(victim);
       await victim.goesOn();
@@ -125,7 +125,7 @@ for (const runtime of RUNTIMES) {
       using _ = raw;
       raw.send(frame(TYPE.DATA, 9, 0, randomBytes(100)), header(TYPE.DATA, 9, 1, 100).subarray(0, 7));
       raw.finish();
-      await raw.closed;
+      await raw.ends();
       const failed = await victim.peer.event("tensorFailed", { peer: id, streamId: 9 });
       assert.equal(failed.code, "ASOC_INCOMPLETE_STREAM");
       await victim.peer.event("left", { id });
@@ -236,7 +236,7 @@ for (const runtime of RUNTIMES) {
         frame(TYPE.DATA, index + 1, 0, Buffer.from("a")),
       );
       raw.send(Buffer.concat(frames));
-      await raw.closed;
+      await raw.ends();
       await victim.left(id, "ASOC_TOO_MANY_STREAMS");
       assert.equal(victim.peer.all("streamStarted", { peer: id }).length, 4096);
       assert.ok(victim.residentBytes() - before < SLACK, `grew by ${victim.residentBytes() - before} bytes`);

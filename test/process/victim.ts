@@ -28,7 +28,7 @@ export class Victim {
     try {
       const good = await Peer.start(GOOD[runtime], { peers: [peer.address] });
       await good.event("joined", { id: peer.address });
-      const sending = good.begin(peer.address, { bytes: TENSOR_BYTES, count: 1e6 });
+      const sending = good.begin(peer.address, { bytes: TENSOR_BYTES, count: 1e6, paceMs: 1 });
       await peer.event("tensor", { peer: good.id });
       return new Victim(peer, good, sending);
     } catch (error) {
