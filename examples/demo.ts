@@ -39,7 +39,10 @@ class DemoPeer {
 
   constructor(name: string, command: readonly string[], args: readonly string[], env: NodeJS.ProcessEnv) {
     this.name = name;
-    this.child = spawn(command[0] as string, [...command.slice(1), ...args], { env, stdio: ["pipe", "pipe", "inherit"] });
+    this.child = spawn(command[0] as string, [...command.slice(1), ...args], {
+      env,
+      stdio: ["pipe", "pipe", "inherit"],
+    });
     this.child.on("exit", (code) => {
       if (code !== 0) fail(`the ${name} process ended with ${code}`);
     });
@@ -88,7 +91,9 @@ for (const peer of peers) {
   peer.ready = ready as Event; // wait() gives at least one
 }
 await Promise.all(peers.map((peer) => peer.wait(1, 0, (event) => event.event === "peers")));
-say(`They found each other by UDP beacons on loopback, ${((performance.now() - startMs) / 1000).toFixed(1)} s after the start.`);
+say(
+  `They found each other by UDP beacons on loopback, ${((performance.now() - startMs) / 1000).toFixed(1)} s after the start.`,
+);
 say("Each sends examples/data/sine.npy and 256 MiB of random data to each …");
 
 const rows: string[][] = [];
@@ -116,10 +121,18 @@ for (const sender of peers) {
 const table = [["from", "to", "MB/s", "digests"], ...rows];
 const widths = [0, 1, 2, 3].map((column) => Math.max(...table.map((row) => (row[column] ?? "").length)));
 say("");
-for (const row of table) say(row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("   ").trimEnd());
+for (const row of table)
+  say(
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("   ")
+      .trimEnd(),
+  );
 for (const peer of peers) peer.tell({ close: true });
 await Promise.all(peers.map((peer) => new Promise((resolve) => peer.child.once("close", resolve))));
 clearTimeout(timer);
 say("");
 if (wrong > 0) fail(`${wrong} of ${rows.length} directions arrived different`);
-say(`All ${rows.length} directions arrived as sent. ${((performance.now() - startMs) / 1000).toFixed(1)} s in all.`);
+say(
+  `All ${rows.length} directions arrived as sent. ${((performance.now() - startMs) / 1000).toFixed(1)} s in all.`,
+);

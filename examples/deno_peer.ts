@@ -17,7 +17,14 @@ import { join } from "../src/mod.ts";
 const flags = parseArgs(Deno.args, {
   string: ["community", "host", "port", "peers", "discovery-port", "send", "out", "count", "timeout"],
   boolean: ["help"],
-  default: { community: "default", host: "0.0.0.0", port: "0", "discovery-port": "9999", count: "0", timeout: "10" },
+  default: {
+    community: "default",
+    host: "0.0.0.0",
+    port: "0",
+    "discovery-port": "9999",
+    count: "0",
+    timeout: "10",
+  },
 });
 
 if (flags.help) {
@@ -56,10 +63,13 @@ const receiving = (async () => {
   for await (const stream of node.incoming) {
     try {
       const tensor = await stream.tensor();
-      const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", tensor.bytes as Uint8Array<ArrayBuffer>));
+      const digest = new Uint8Array(
+        await crypto.subtle.digest("SHA-256", tensor.bytes as Uint8Array<ArrayBuffer>),
+      );
       const sha256 = digest.toHex();
       say({ event: "received", from: tensor.peer.id, bytes: tensor.bytes.length, sha256 });
-      if (flags.out) await Deno.writeFile(`${flags.out}/${tensor.peer.id}-${tensor.streamId}.bin`, tensor.bytes);
+      if (flags.out)
+        await Deno.writeFile(`${flags.out}/${tensor.peer.id}-${tensor.streamId}.bin`, tensor.bytes);
       tensor.release();
     } catch (error) {
       console.error((error as Error).message);

@@ -73,12 +73,17 @@ function suites(chosen: readonly string[]): Suite[] {
   const list: Suite[] = [];
   if (shared.length > 0) {
     for (const runtime of ["node", "bun", "deno"] as const) {
-      list.push({ name: `${EVERYWHERE.filter(wanted).join(", ")} on ${runtime}`, command: [...commands[runtime], ...shared], tally: tallies[runtime] });
+      list.push({
+        name: `${EVERYWHERE.filter(wanted).join(", ")} on ${runtime}`,
+        command: [...commands[runtime], ...shared],
+        tally: tallies[runtime],
+      });
     }
   }
   for (const folder of PROCESSES.filter(wanted)) {
     const files = filesOf(folder);
-    if (files.length > 0) list.push({ name: folder, command: [...commands.node, ...files], tally: tallies.node });
+    if (files.length > 0)
+      list.push({ name: folder, command: [...commands.node, ...files], tally: tallies.node });
   }
   return list;
 }
@@ -121,14 +126,19 @@ for (const suite of suites(positionals)) {
   if (code === 0 && tally.passed === 0) tally.failed = 1; // a suite that ran nothing has not passed
   const seconds = ((performance.now() - startMs) / 1000).toFixed(0);
   const skipped = tally.skipped > 0 ? `, ${tally.skipped} skipped` : "";
-  process.stdout.write(`${suite.name}: ${tally.passed} ok, ${tally.failed} not ok${skipped} (${seconds} s)\n`);
+  process.stdout.write(
+    `${suite.name}: ${tally.passed} ok, ${tally.failed} not ok${skipped} (${seconds} s)\n`,
+  );
   if (tally.failed > 0) process.stdout.write(`${output.slice(-20_000)}\n`);
   if (tally.skipped > 0) {
-    for (const line of output.split("\n")) if (/^\s*﹣/.test(line)) process.stdout.write(`  skipped: ${line.trim()}\n`);
+    for (const line of output.split("\n"))
+      if (/^\s*﹣/.test(line)) process.stdout.write(`  skipped: ${line.trim()}\n`);
   }
   total.passed += tally.passed;
   total.failed += tally.failed;
   total.skipped += tally.skipped;
 }
-process.stdout.write(`${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ""}\n`);
+process.stdout.write(
+  `${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ""}\n`,
+);
 process.exitCode = total.failed > 0 ? 1 : 0;

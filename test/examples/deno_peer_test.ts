@@ -14,7 +14,15 @@ function denoPeer(permissions: readonly string[], args: readonly string[]): Proc
   const deno = join(ROOT, "node_modules", ".bin", "deno");
   const map = join(ROOT, "test", "examples", "offline_imports.json");
   const base = ["--allow-net", "--allow-sys=networkInterfaces", "--allow-env=ASOC_API_KEY"];
-  const command: [string, ...string[]] = [deno, "run", "--no-prompt", "--import-map", map, ...base, ...permissions];
+  const command: [string, ...string[]] = [
+    deno,
+    "run",
+    "--no-prompt",
+    "--import-map",
+    map,
+    ...base,
+    ...permissions,
+  ];
   return new Process([...command, "examples/deno_peer.ts", "--host", "127.0.0.1", ...args], { env });
 }
 
@@ -35,7 +43,10 @@ test("examples/deno_peer.ts sends a file to another one, found by discovery, wit
 });
 
 test("examples/deno_peer.ts says what is missing when nobody is there, and exits with 1", async () => {
-  await using peer = denoPeer(["--allow-read=examples/data"], ["--discovery-port", "19403", "--send", FILE, "--timeout", "1"]);
+  await using peer = denoPeer(
+    ["--allow-read=examples/data"],
+    ["--discovery-port", "19403", "--send", FILE, "--timeout", "1"],
+  );
   assert.equal(await peer.exitWithin(), 1);
   assert.match(peer.stderr, /Found 0 of 1 peers within 1 s/);
 });
