@@ -123,6 +123,8 @@ export class Connections {
       connections: this.#connections.size,
       memoryUsedBytes: this.#pool.usedBytes,
       memoryIdleBytes: this.#pool.idleBytes,
+      buffersReused: this.#pool.counters.reused,
+      buffersAllocated: this.#pool.counters.allocated,
       refusedConnections: { ...this.#refused },
     };
   }

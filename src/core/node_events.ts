@@ -56,6 +56,9 @@ export interface NodeStats {
   readonly connections: number;
   readonly memoryUsedBytes: number;
   readonly memoryIdleBytes: number;
+  /** Tensor buffers that were used again, and those that were fresh. */
+  readonly buffersReused: number;
+  readonly buffersAllocated: number;
   readonly refusedConnections: Readonly<Record<string, number>>;
   /** Our own beacons that came back: broadcast works here. */
   readonly ownBeacons: number;

@@ -88,7 +88,7 @@ export class Outbound {
   /** The stream whose chunk is cut by the end of a batch: it goes on first. */
   #partial: OutboundStream | undefined;
   #control: Uint8Array[] = [];
-  #freshTurn = true;
+  #freshTurn = false;
   readonly #firstId: number;
   #nextId: number;
   #inFlight = false;
@@ -195,6 +195,8 @@ export class Outbound {
   /** The next batch into `parts` (emptied first). False when there is nothing to write or one is under way. */
   pollTransmit(parts: Uint8Array[], nowMs: number): boolean {
     if (this.#inFlight) return false;
+    const waiting = this.#fresh.size + this.#bulk.size + this.#control.length;
+    if (waiting === 0 && !this.#partial) return false; // asked after every read: nothing to do, nothing touched
     parts.length = 0;
     this.#batchBytes = 0;
     let slabAt = 0;
@@ -264,9 +266,12 @@ export class Outbound {
       this.#partial = undefined;
       return stream;
     }
-    this.#freshTurn = !this.#freshTurn;
-    const [first, second] = this.#freshTurn ? [this.#fresh, this.#bulk] : [this.#bulk, this.#fresh];
-    const stream = first.take() ?? second.take();
+    let queue = this.#fresh.size > 0 ? this.#fresh : this.#bulk;
+    if (this.#fresh.size > 0 && this.#bulk.size > 0) {
+      this.#freshTurn = !this.#freshTurn;
+      queue = this.#freshTurn ? this.#fresh : this.#bulk;
+    }
+    const stream = queue.take();
     if (stream) stream.queued = false;
     return stream;
   }

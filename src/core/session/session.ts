@@ -35,6 +35,16 @@ import { Action, frameInput, Input, State, stateName, transition } from "./trans
 /** Where bytes go that nobody reads: the session is closed. */
 const TRASH = new Uint8Array(16 * KiB);
 
+interface Deadlines {
+  handshake: number;
+  sendStall: number;
+  /** Our own reader has paused the connection for too long. */
+  reader: number;
+  silence: number;
+  linger: number;
+  keepalive: number;
+}
+
 export class Session implements FrameConsumer {
   readonly #config: SessionConfig;
   readonly #reader: FrameReader;
@@ -63,6 +73,7 @@ export class Session implements FrameConsumer {
   #unknownFrames = 0;
   #controlFrames = 0;
   #error: AsocError | undefined;
+  readonly #at: Deadlines = { handshake: 0, sendStall: 0, reader: 0, silence: 0, linger: 0, keepalive: 0 };
 
   constructor(config: SessionConfig, nowMs: number) {
     this.#config = config;
@@ -211,7 +222,7 @@ export class Session implements FrameConsumer {
     this.#nowMs = nowMs;
     if (this.closed) return;
     const { limits } = this.#config;
-    const due = (atMs: number | undefined) => atMs !== undefined && nowMs >= atMs;
+    const due = (atMs: number) => nowMs >= atMs;
     const at = this.#deadlines();
     if (due(at.handshake)) this.#fail(timedOut("handshake", this.#state, limits));
     else if (due(at.sendStall)) this.#fail(timedOut("sendStall", this.#state, limits));
@@ -293,36 +304,33 @@ export class Session implements FrameConsumer {
     return event;
   }
 
-  /** When `handleTimeout` wants to be called next; undefined: never. */
+  /** When `handleTimeout` wants to be called next; undefined: never. Called after every read: it allocates nothing. */
   pollDeadline(): number | undefined {
     if (this.closed) return undefined;
-    let earliest: number | undefined;
-    for (const at of Object.values(this.#deadlines())) {
-      if (at !== undefined && (earliest === undefined || at < earliest)) earliest = at;
-    }
-    return earliest;
+    const at = this.#deadlines();
+    const earliest = Math.min(at.handshake, at.sendStall, at.reader, at.silence, at.linger, at.keepalive);
+    return earliest === Number.POSITIVE_INFINITY ? undefined : earliest;
   }
 
-  /** The named deadlines of this moment. */
-  #deadlines() {
+  /** The named deadlines of this moment; Infinity: none. */
+  #deadlines(): Readonly<Deadlines> {
     const { limits } = this.#config;
-    const handshaking = isHandshaking(this.#state);
-    const waiting = this.#inbound.openStreams > 0 && !handshaking;
+    const at = this.#at;
+    const never = Number.POSITIVE_INFINITY;
+    const state = this.#state;
+    const handshaking = isHandshaking(state);
     const stalledMs = this.#stalledSinceMs;
-    return {
-      handshake: handshaking ? this.#startedMs + limits.handshakeTimeoutMs : undefined,
-      sendStall: this.#outbound.inFlight ? this.#outbound.inFlightSinceMs + limits.sendStallMs : undefined,
-      reader: stalledMs !== undefined ? Math.max(stalledMs, this.#lastRoomMs) + limits.silenceMs : undefined,
-      silence: waiting && stalledMs === undefined ? this.#lastReadMs + limits.silenceMs : undefined,
-      linger:
-        this.#state === State.FINISHED && stalledMs === undefined
-          ? Math.max(this.#finishedMs, this.#lastReadMs) + limits.lingerMs
-          : undefined,
-      keepalive:
-        this.#keepalive && (this.open || this.#state === State.CLOSING)
-          ? this.#lastKeepaliveMs + limits.keepaliveMs
-          : undefined,
-    };
+    const reading = stalledMs === undefined;
+    const waiting = reading && !handshaking && this.#inbound.openStreams > 0;
+    const kept = this.#keepalive && (state === State.OPEN || state === State.CLOSING);
+    const lingering = reading && state === State.FINISHED;
+    at.handshake = handshaking ? this.#startedMs + limits.handshakeTimeoutMs : never;
+    at.sendStall = this.#outbound.inFlight ? this.#outbound.inFlightSinceMs + limits.sendStallMs : never;
+    at.reader = reading ? never : Math.max(stalledMs, this.#lastRoomMs) + limits.silenceMs;
+    at.silence = waiting ? this.#lastReadMs + limits.silenceMs : never;
+    at.linger = lingering ? Math.max(this.#finishedMs, this.#lastReadMs) + limits.lingerMs : never;
+    at.keepalive = kept ? this.#lastKeepaliveMs + limits.keepaliveMs : never;
+    return at;
   }
 
   // --- FrameConsumer: what the reader finds
