@@ -45,7 +45,7 @@ export class ProgressBar {
     this.#shown = true;
     const seconds = (now - this.#startMs) / 1000;
     this.#stream.write(
-      ERASE_LINE + renderBar(this.#label, doneBytes, this.#totalBytes, seconds, this.#stream.columns ?? 80),
+      ERASE_LINE + renderBar(this.#label, doneBytes, this.#totalBytes, seconds, this.#stream.columns || 80),
     );
   }
 

@@ -4,6 +4,7 @@ import { isBulk, isEchoRequest, MAX_ECHO_BYTES } from "./echo.ts";
 import { errorCodeOf } from "./exit_codes.ts";
 import { writeTensor } from "./files.ts";
 import type { Output } from "./output.ts";
+import { ProgressBar } from "./progress.ts";
 import { peerText, plainText, secondsSince, transferText } from "./text.ts";
 
 /** Files that are written at once; further tensors wait in memory. */
@@ -27,6 +28,9 @@ export class Receiver {
   readonly #reported = new WeakSet<object>();
   readonly #waiting: (() => void)[] = [];
   #writing = 0;
+  #arriving = 0;
+  #arrivedBytes = 0;
+  #bar: ProgressBar | undefined;
   #done: (() => void) | undefined;
   #stopped = false;
   #claimed = 0;
@@ -131,7 +135,7 @@ export class Receiver {
       let bytes = 0;
       const parts = await this.#partsOf(stream);
       if (parts === undefined) return "bench" as const;
-      for await (const part of parts) bytes += part.length;
+      for await (const part of this.#shown(parts)) bytes += part.length;
       return this.#claim() ? { bytes, file: undefined, format: undefined } : undefined;
     }
     // Not read until its turn comes: a reader that stands still would hold up the other tensors of its connection.
@@ -144,7 +148,7 @@ export class Receiver {
         return claimed;
       };
       const parts = await this.#partsOf(stream);
-      return parts ? await writeTensor(parts, out, fileName(stream), claim) : ("bench" as const);
+      return parts ? await writeTensor(this.#shown(parts), out, fileName(stream), claim) : ("bench" as const);
     } catch (error) {
       if (claimed) this.#claimed--;
       stream.cancel();
@@ -153,6 +157,24 @@ export class Receiver {
       const next = this.#waiting.shift();
       if (next) next();
       else this.#writing--;
+    }
+  }
+
+  /** The same parts; a terminal shows how much of all that arrives at once has come, and how fast. */
+  async *#shown(parts: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+    if (this.#arriving++ === 0) {
+      this.#arrivedBytes = 0;
+      this.#bar = new ProgressBar("receiving", undefined);
+      this.#output.bar = this.#bar;
+    }
+    try {
+      for await (const part of parts) {
+        this.#arrivedBytes += part.length;
+        this.#bar?.update(this.#arrivedBytes);
+        yield part;
+      }
+    } finally {
+      if (--this.#arriving === 0) this.#bar?.hide();
     }
   }
 

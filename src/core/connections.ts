@@ -14,7 +14,7 @@ import type { Address, Conn, Runtime } from "./runtime.ts";
 import type { InboundStream } from "./session/inbound_stream.ts";
 import type { OutboundStream } from "./session/outbound.ts";
 import { Session } from "./session/session.ts";
-import type { SessionEvent } from "./session/session_types.ts";
+import type { SessionCounters, SessionEvent } from "./session/session_types.ts";
 import { type Link, peerOf, type Swarm, type Target } from "./swarm/swarm.ts";
 import { BufferPool } from "./tensor/buffer_pool.ts";
 import { readU32 } from "./wire/header.ts";
@@ -32,15 +32,7 @@ interface Connection {
   readonly incoming: Map<InboundStream, IncomingStream>;
 }
 
-type CounterName =
-  | "framesIn"
-  | "framesOut"
-  | "payloadBytesIn"
-  | "payloadBytesOut"
-  | "unknownFrames"
-  | "controlFrames"
-  | "copiedBytes"
-  | "grownBytes";
+type CounterName = keyof SessionCounters;
 const COUNTERS: readonly CounterName[] = [
   "framesIn",
   "framesOut",

@@ -5,6 +5,7 @@ import type { AsocError } from "./errors.ts";
 import type { Limits, Timing } from "./limits.ts";
 import type { SendReport } from "./outgoing.ts";
 import type { Address } from "./runtime.ts";
+import type { SessionCounters } from "./session/session_types.ts";
 import type { Peer, SwarmEvent } from "./swarm/swarm.ts";
 
 /** A node's configuration, complete and checked. `join` makes it. */
@@ -44,15 +45,7 @@ export type NodeEvent =
     };
 
 /** Counters since the start. */
-export interface NodeStats {
-  readonly framesIn: number;
-  readonly framesOut: number;
-  readonly payloadBytesIn: number;
-  readonly payloadBytesOut: number;
-  readonly unknownFrames: number;
-  readonly controlFrames: number;
-  readonly copiedBytes: number;
-  readonly grownBytes: number;
+export interface NodeStats extends SessionCounters {
   readonly connections: number;
   readonly memoryUsedBytes: number;
   readonly memoryIdleBytes: number;

@@ -88,3 +88,9 @@ test("bytesText(), transferText() and plainText() read well", () => {
   assert.equal(transferText(2e9, 1), "2.0 GB in 1.00 s, 2.0 GB/s");
   assert.equal(plainText("a\u001b[31mb\u202e"), "a\\u{1b}[31mb\\u{202e}");
 });
+
+test("ProgressBar takes a terminal that does not know its width for one of 80 columns", () => {
+  const stream = { ...terminal(true), columns: 0 };
+  new ProgressBar("receiving", undefined, stream, () => 0).update(1e6);
+  assert.match(stream.written.join(""), /receiving {2}1\.0 MB/);
+});
