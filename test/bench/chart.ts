@@ -57,6 +57,7 @@ export function chart(report: Report): string {
       `<text x="${LABEL_WIDTH + index * 170 + 18}" y="48">${text}</text>`,
   );
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${y + 20}" viewBox="0 0 ${width} ${y + 20}" font-family="sans-serif" font-size="12" fill="#222">
+<title>Throughput of each pair of runtimes beside its control, and of other libraries</title>
 <rect width="100%" height="100%" fill="#ffffff"/>
 <text x="${LABEL_WIDTH}" y="24" font-size="15">64 MiB tensors, GB/s, loopback (${escapeXml(report.congestionControl)}), ${report.date.slice(0, 10)}</text>
 ${[...legend, ...parts].join("\n")}
