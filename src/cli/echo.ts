@@ -12,6 +12,8 @@ const REPLY = new TextEncoder().encode("asoc echo! \0\0\0\0\0");
 const BULK = new TextEncoder().encode("asoc bench \0\0\0\0\0");
 /** Requests over this are ordinary tensors. */
 export const MAX_ECHO_BYTES = 64 * 1024;
+/** Replies under way at once: a peer that asks and does not read costs this many requests of memory, and no more. */
+export const MAX_REPLIES = 64;
 
 /** A request of `byteCount` bytes (at least 20) that carries `number` to tell replies apart. */
 export function echoRequest(byteCount: number, number: number): Uint8Array {
@@ -41,11 +43,29 @@ export function isBulk(bytes: Uint8Array): boolean {
   return bytes.length >= MARK_BYTES && startsWith(bytes, BULK);
 }
 
-/** Sends the request back. A sender that has gone is no news. */
-export async function reply(node: AsocNode, stream: IncomingStream, request: Uint8Array): Promise<void> {
-  const bytes = request.slice();
-  bytes.set(REPLY, 0);
-  await node.send(stream.peer, bytes).catch(() => {});
+/** Answers echo requests of all peers. */
+export class EchoReplies {
+  #underWay = 0;
+  /** Requests that were passed over because MAX_REPLIES were under way. */
+  dropped = 0;
+
+  /** Replies whose bytes are not all with the kernel. */
+  get underWay(): number {
+    return this.#underWay;
+  }
+
+  /** Sends the request back, unless too many replies wait already. A sender that has gone is no news. */
+  async answer(node: AsocNode, stream: IncomingStream, request: Uint8Array): Promise<void> {
+    if (this.#underWay >= MAX_REPLIES) {
+      this.dropped++;
+      return;
+    }
+    this.#underWay++;
+    const bytes = request.slice();
+    bytes.set(REPLY, 0);
+    await node.send(stream.peer, bytes).catch(() => {});
+    this.#underWay--;
+  }
 }
 
 function startsWith(bytes: Uint8Array, mark: Uint8Array): boolean {

@@ -2,7 +2,7 @@
 import { type AsocNode, DEFAULT_PORT, type IncomingStream } from "../mod.ts";
 import type { Command, Context } from "./command.ts";
 import { flag, nodeSettings } from "./config.ts";
-import { reply } from "./echo.ts";
+import { EchoReplies } from "./echo.ts";
 import { ExitCode, usageError } from "./exit_codes.ts";
 import { makeOutDir } from "./files.ts";
 import { withNode } from "./joined.ts";
@@ -34,8 +34,9 @@ async function serveCommand({ args, env, output }: Context): Promise<ExitCode> {
   const settings = await nodeSettings(args, env, DEFAULT_PORT);
   if (out !== undefined) await makeOutDir(out);
   let joined: AsocNode | undefined;
+  const replies = new EchoReplies();
   const answer = async (stream: IncomingStream, request: Uint8Array) => {
-    if (joined) await reply(joined, stream, request);
+    if (joined) await replies.answer(joined, stream, request);
   };
   const receiver = new Receiver(output, { out, answer });
   return withNode(settings, output, {
