@@ -39,6 +39,11 @@ export interface JoinOptions {
    * It belongs to the stream until that ends. Undefined: pooled memory.
    */
   readonly memoryFor?: NodeConfig["memoryFor"];
+  /**
+   * For development: memory of a released tensor is taken away from every view of it, so that what still uses one finds it
+   * empty instead of reading the next tensor. Costs no copy, and some speed in JavaScript engines. Default false.
+   */
+  readonly detachReleased?: boolean | undefined;
 }
 
 /**
@@ -95,6 +100,7 @@ export function nodeConfig(options: JoinOptions, runtime: Pick<Runtime, "crypto"
     discovery: options.discovery ?? peers.length === 0,
     discoveryPort: checkPort("discoveryPort", options.discoveryPort ?? DEFAULT_DISCOVERY_PORT, 1),
     limits: checkLimits(options.limits ?? {}),
+    detachReleased: options.detachReleased ?? false,
     ...(memoryFor ? { memoryFor } : {}),
   };
 }

@@ -17,6 +17,7 @@ import { Session } from "./session/session.ts";
 import type { SessionCounters, SessionEvent } from "./session/session_types.ts";
 import { type Link, peerOf, type Swarm, type Target } from "./swarm/swarm.ts";
 import { BufferPool } from "./tensor/buffer_pool.ts";
+import { MemoryAccounts } from "./tensor/memory_account.ts";
 import { readU32 } from "./wire/header.ts";
 import { formatNodeId } from "./wire/node_id.ts";
 
@@ -28,6 +29,8 @@ interface Connection {
   /** Of our HELLO, for outbound ones. */
   readonly challenge: number | undefined;
   link: Link | undefined;
+  /** Whose memory its tensors use; known once it is open. */
+  account: string | undefined;
   readonly outgoing: Map<OutboundStream, Outgoing>;
   readonly incoming: Map<InboundStream, IncomingStream>;
 }
@@ -42,6 +45,7 @@ const COUNTERS: readonly CounterName[] = [
   "controlFrames",
   "copiedBytes",
   "grownBytes",
+  "coalescedBytes",
 ];
 
 /** Faults that count against an address. A connection that said nothing may be a health check. */
@@ -71,6 +75,7 @@ export class Connections {
   readonly #admission: Admission;
   readonly #hellos: ReplayWindow;
   readonly #pool: BufferPool;
+  readonly #accounts: MemoryAccounts;
   readonly #ownId: string;
   readonly #connections = new Set<Connection>();
   readonly #byLink = new Map<number, Connection>();
@@ -85,6 +90,7 @@ export class Connections {
     controlFrames: 0,
     copiedBytes: 0,
     grownBytes: 0,
+    coalescedBytes: 0,
   };
   readonly #refused: Record<string, number> = {};
   readonly #dials = new AbortController();
@@ -101,7 +107,8 @@ export class Connections {
     this.#ownId = formatNodeId(config.nodeId);
     this.#admission = new Admission(config.limits);
     this.#hellos = new ReplayWindow(config.limits.helloReplayWindowMs, config.limits.maxReplayEntries);
-    this.#pool = new BufferPool(config.limits);
+    this.#pool = new BufferPool({ ...config.limits, detachReleased: config.detachReleased });
+    this.#accounts = new MemoryAccounts(this.#pool);
   }
 
   get stats() {
@@ -145,9 +152,10 @@ export class Connections {
     );
     const connection = link && this.#byLink.get(link.id);
     if (!link || !connection) throw unknownPeer(id, this.#swarm.peers());
-    const outgoing = new Outgoing(connection.driver, peerOf(link), options, () =>
-      this.#swarm.checksOrder(link),
-    );
+    const outgoing = new Outgoing(connection.driver, peerOf(link), options, {
+      checksOrder: () => this.#swarm.checksOrder(link),
+      release: (stream) => connection.outgoing.delete(stream),
+    });
     connection.outgoing.set(outgoing.stream, outgoing);
     return outgoing;
   }
@@ -174,11 +182,6 @@ export class Connections {
       connection.driver.pump();
     }
     return againMs;
-  }
-
-  /** The send is over. */
-  release(outgoing: Outgoing): void {
-    for (const connection of this.#connections) connection.outgoing.delete(outgoing.stream);
   }
 
   /** No more dials and connections; what is open finishes. */
@@ -266,6 +269,7 @@ export class Connections {
       target,
       challenge,
       link: undefined,
+      account: undefined,
       outgoing: new Map(),
       incoming: new Map(),
     };
@@ -358,7 +362,12 @@ export class Connections {
       this.#admission.authenticated(connection.remote.host);
       connection.link = this.#swarm.handleAccepted(formatNodeId(nodeId), connection.remote, token);
     }
-    if (connection.link) this.#byLink.set(connection.link.id, connection);
+    const { link } = connection;
+    if (link) {
+      this.#byLink.set(link.id, connection);
+      connection.account = link.nodeId ?? link.target?.key ?? formatAddress(link.remote);
+      connection.driver.session.useMemory(this.#accounts.join(connection.account));
+    }
     this.#listener.changed();
   }
 
@@ -385,6 +394,7 @@ export class Connections {
     for (const name of COUNTERS) this.#retired[name] += counters[name];
     const { link, target, challenge } = connection;
     if (challenge !== undefined) this.#challenges.delete(challenge);
+    if (connection.account !== undefined) this.#accounts.leave(connection.account);
     if (link) {
       this.#byLink.delete(link.id);
       if (connection.direction === "inbound") this.#admission.left(connection.remote.host);

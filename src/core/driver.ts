@@ -25,6 +25,8 @@ export class Driver implements Sink {
   #settled = false;
   #pumping = false;
   #again = false;
+  /** A tensor has begun or ended. */
+  #news = false;
 
   constructor(
     session: Session,
@@ -54,9 +56,13 @@ export class Driver implements Sink {
   next(): Uint8Array {
     return this.session.readTarget();
   }
-  commit(byteCount: number): void {
+  commit(byteCount: number): boolean {
     this.session.handleCommit(byteCount, this.#clock.nowMs());
+    // A deadline that has moved away is found by its timer.
+    if (this.session.quiet && !this.#paused) return false;
+    this.#news = false;
     this.pump();
+    return this.#news;
   }
   push(part: Uint8Array): void {
     this.session.handlePart(part, this.#clock.nowMs());
@@ -102,6 +108,8 @@ export class Driver implements Sink {
     for (let event = this.session.pollEvent(); event; event = this.session.pollEvent()) {
       if (event.kind === "finish") {
         this.conn.closeWrite().catch(() => {}); // a failure reaches the session through the sink
+      } else if (event.kind === "stream" || (event.kind === "readable" && event.stream.ended)) {
+        this.#news = true;
       } else if (event.kind === "closed") {
         this.#settle(event.error);
       }

@@ -17,7 +17,14 @@ import {
   type NodeStats,
   type SendOutcome,
 } from "./node_events.ts";
-import { type Outgoing, type SendOptions, type SendReport, sendTo, type TensorSource } from "./outgoing.ts";
+import {
+  memoryOf,
+  type Outgoing,
+  type SendOptions,
+  type SendReport,
+  sendTo,
+  type TensorSource,
+} from "./outgoing.ts";
 import { Peers } from "./peers.ts";
 import type { Address, Listener, Runtime, Timer } from "./runtime.ts";
 import { type Peer, Swarm } from "./swarm/swarm.ts";
@@ -173,9 +180,16 @@ export class AsocNode {
   async send(peer: string | Peer, source: TensorSource, options: SendOptions = {}): Promise<SendReport> {
     options.signal?.throwIfAborted();
     const outgoing = this.#connections.open(typeof peer === "string" ? peer : peer.id, options);
-    const [error] = await sendTo([outgoing], source, options.signal);
-    this.#connections.release(outgoing);
-    if (error !== undefined) throw error;
+    const whole = options.signal ? undefined : memoryOf(source);
+    try {
+      if (whole) await outgoing.write(whole, true);
+      else {
+        const [error] = await sendTo([outgoing], source, options.signal);
+        if (error !== undefined) throw error;
+      }
+    } finally {
+      outgoing.release();
+    }
     return outgoing.report();
   }
 
@@ -200,7 +214,7 @@ export class AsocNode {
     }
     const errors = await sendTo(outgoing, source, options.signal);
     for (const [index, one] of outgoing.entries()) {
-      this.#connections.release(one);
+      one.release();
       const error = errors[index];
       outcomes.push({ peer: one.peer, report: error === undefined ? one.report() : undefined, error });
     }

@@ -19,6 +19,8 @@ export interface NodeConfig {
   readonly discovery: boolean;
   readonly discoveryPort: number;
   readonly limits: Limits & Timing;
+  /** See `JoinOptions.detachReleased`. */
+  readonly detachReleased: boolean;
   /** Memory for a tensor that begins to arrive, so that not even its first chunk is copied; undefined: pooled. */
   readonly memoryFor?:
     | ((start: { readonly peer: Peer; readonly streamId: number }) => Uint8Array | undefined)

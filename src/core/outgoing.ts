@@ -39,9 +39,17 @@ export class Outgoing {
   onFailed: (() => void) | undefined;
 
   readonly #checksOrder: () => boolean;
+  /** The send is over: news of the stream goes nowhere any more. */
+  readonly release: () => void;
 
-  constructor(driver: Driver, peer: Peer, options: SendOptions, checksOrder: () => boolean) {
-    this.#checksOrder = checksOrder;
+  constructor(
+    driver: Driver,
+    peer: Peer,
+    options: SendOptions,
+    owner: { checksOrder(): boolean; release(stream: OutboundStream): void },
+  ) {
+    this.#checksOrder = () => owner.checksOrder();
+    this.release = () => owner.release(this.stream);
     this.driver = driver;
     this.peer = peer;
     this.stream = driver.session.openStream(options.chunkBytes);
@@ -167,7 +175,8 @@ export async function sendTo(
   return errors;
 }
 
-function memoryOf(source: TensorSource): Uint8Array | undefined {
+/** The bytes of a source that is memory; undefined for an iterable. */
+export function memoryOf(source: TensorSource): Uint8Array | undefined {
   if (source instanceof Uint8Array) return source;
   if (ArrayBuffer.isView(source)) return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
   if (source instanceof ArrayBuffer) return new Uint8Array(source);

@@ -20,8 +20,11 @@ export interface Address {
 export interface Sink {
   /** Memory for the next bytes: the exact rest of a header, or of a payload. Never empty. */
   next(): Uint8Array;
-  /** `byteCount` bytes (at least 1) now lie at the start of what `next()` returned. */
-  commit(byteCount: number): void;
+  /**
+   * `byteCount` bytes (at least 1) now lie at the start of what `next()` returned. True: somebody waits for what has
+   * come; who reads on in a loop lets promises have their turn first.
+   */
+  commit(byteCount: number): boolean;
   /** The copying way in: `part` is valid during the call only. Not between next() and commit(). */
   push(part: Uint8Array): void;
   /** The remote side will send no more. Called at most once, and never after `fail`. */

@@ -1,7 +1,7 @@
 /** The throughput of a run as an SVG chart: bars for every pair beside its control, and for the peers. */
-import type { Report } from "./report.ts";
+import type { Bulk } from "./bulk.ts";
+import { NAMES } from "./report.ts";
 
-const NAMES = { node: "Node.js", bun: "Bun", deno: "Deno" } as const;
 const LABEL_WIDTH = 170;
 const BAR_WIDTH = 520;
 const ROW_HEIGHT = 17;
@@ -17,7 +17,7 @@ interface Bar {
 }
 
 /** A standalone SVG document; readable on light and dark pages, as it brings its own background. */
-export function chart(report: Report): string {
+export function chart(report: Bulk, date: string): string {
   const bars: Bar[] = [];
   for (const { from, to, asoc, bare } of report.matrix) {
     const label = `${NAMES[from]} → ${NAMES[to]}`;
@@ -59,7 +59,7 @@ export function chart(report: Report): string {
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${y + 20}" viewBox="0 0 ${width} ${y + 20}" font-family="sans-serif" font-size="12" fill="#222">
 <title>Throughput of each pair of runtimes beside its control, and of other libraries</title>
 <rect width="100%" height="100%" fill="#ffffff"/>
-<text x="${LABEL_WIDTH}" y="24" font-size="15">64 MiB tensors, GB/s, loopback (${escapeXml(report.congestionControl)}), ${report.date.slice(0, 10)}</text>
+<text x="${LABEL_WIDTH}" y="24" font-size="15">64 MiB tensors, GB/s, loopback (${escapeXml(report.congestionControl)}), ${date.slice(0, 10)}</text>
 ${[...legend, ...parts].join("\n")}
 </svg>
 `;

@@ -13,14 +13,23 @@ export interface MatrixCell {
   readonly ratio: Spread;
 }
 
-/** Every pair, `rounds` times; `say` hears how far it is. */
+export interface PairOfRuntimes {
+  readonly from: RuntimeName;
+  readonly to: RuntimeName;
+}
+
+export const ALL_PAIRS: readonly PairOfRuntimes[] = RUNTIMES.flatMap((from) =>
+  RUNTIMES.map((to) => ({ from, to })),
+);
+
+/** Every one of `pairs`, `rounds` times; `say` hears how far it is. */
 export async function matrix(
   rig: Rig,
+  pairs: readonly PairOfRuntimes[],
   rounds: number,
   tensors: number,
   say: (text: string) => void,
 ): Promise<MatrixCell[]> {
-  const pairs = RUNTIMES.flatMap((from) => RUNTIMES.map((to) => ({ from, to })));
   const load = { ...BULK, count: tensors };
   const found = new Map<string, { asoc: number[]; bare: number[]; ratio: number[] }>();
   for (const { from, to } of pairs) {

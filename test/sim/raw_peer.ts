@@ -41,8 +41,9 @@ function record(host: SimHost, conn: Conn, onBytes: (sink: RecordingSink) => voi
   const timed: Sink = {
     next: () => sink.next(),
     commit(byteCount) {
-      sink.commit(byteCount);
+      const news = sink.commit(byteCount);
       came();
+      return news;
     },
     push(part) {
       sink.push(part);

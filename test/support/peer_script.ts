@@ -5,13 +5,22 @@
  * Argument: `{ options: JoinOptions }`. Commands, each with `cmd`:
  *   send { id, to, bytes, seed, count, parallel, paceMs, endless }   prints sent or sendFailed for each tensor, then sendDone
  *   stop                                                     ends the sends with a count after the tensor under way
+ *   hold { peer }                                            tensors of that peer are never released from now on
+ *   release                                                  what was held is released, and nothing is held any more
  *   addPeer { address }   peers   stats { id }   close   abort
  */
 import { createHash } from "node:crypto";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
-import { AsocError, type IncomingStream, type JoinOptions, join, parseAddress } from "../../src/mod.ts";
+import {
+  AsocError,
+  type IncomingStream,
+  type JoinOptions,
+  join,
+  parseAddress,
+  type Tensor,
+} from "../../src/mod.ts";
 
 /** What `send` takes; the tensor's content follows from `seed` and `bytes`. */
 export interface SendCommand {
@@ -33,7 +42,8 @@ export interface SendCommand {
 
 export type Command =
   | SendCommand
-  | { readonly cmd: "stop" | "peers" | "close" | "abort" }
+  | { readonly cmd: "stop" | "release" | "peers" | "close" | "abort" }
+  | { readonly cmd: "hold"; readonly peer: string }
   | { readonly cmd: "stats"; readonly id: string }
   | { readonly cmd: "addPeer"; readonly address: string };
 
@@ -90,6 +100,9 @@ async function* paced(data: Uint8Array, paceMs: number): AsyncGenerator<Uint8Arr
 const { options } = JSON.parse(process.argv[2] ?? "{}") as { options: JoinOptions };
 const node = await join(options);
 let stopped = false;
+/** The peer whose tensors are kept, and those. */
+let holding: string | undefined;
+let held: Tensor[] = [];
 
 async function receive(stream: IncomingStream): Promise<void> {
   const { streamId } = stream;
@@ -101,9 +114,11 @@ async function receive(stream: IncomingStream): Promise<void> {
     print("progress", { peer, streamId, bytes });
   };
   try {
-    using tensor = await stream.tensor({ onProgress });
+    const tensor = await stream.tensor({ onProgress });
     const sha256 = createHash("sha256").update(tensor.bytes).digest("hex");
     print("tensor", { peer, streamId, bytes: tensor.bytes.length, sha256 });
+    if (peer === holding) held.push(tensor);
+    else tensor.release();
   } catch (error) {
     print("tensorFailed", { peer, streamId, ...failure(error) });
   }
@@ -151,6 +166,14 @@ async function run(command: Command): Promise<void> {
       return send(command);
     case "stop":
       stopped = true;
+      return;
+    case "hold":
+      holding = command.peer;
+      return;
+    case "release":
+      holding = undefined;
+      for (const tensor of held) tensor.release();
+      held = [];
       return;
     case "addPeer":
       return node.addPeer(parseAddress(command.address));

@@ -33,13 +33,14 @@ export class RecordingSink implements Sink {
     return this.#lent;
   }
 
-  commit(byteCount: number): void {
+  commit(byteCount: number): boolean {
     if (!this.#lent || byteCount < 1 || byteCount > this.#lent.length)
       throw new Error(`commit(${byteCount}) without next()`);
     this.#add(this.#lent.subarray(0, byteCount));
     this.#lent = undefined;
     this.committedBytes += byteCount;
     this.#check();
+    return false;
   }
 
   push(part: Uint8Array): void {

@@ -1,6 +1,7 @@
 /** The errors of a session, in words: each is made here and nowhere else. */
 import { type AsocError, ConnectionError, LimitError, ProtocolError } from "../errors.ts";
 import type { Limits, Timing } from "../limits.ts";
+import type { TensorMemory } from "../tensor/memory_account.ts";
 import { ACCEPT_BYTES } from "../wire/accept.ts";
 import { frameName, type Header } from "../wire/header.ts";
 import { HELLO_BYTES } from "../wire/hello.ts";
@@ -107,12 +108,13 @@ export function incomplete(stream: InboundStream, error: AsocError | undefined):
 export function tooSlow(
   readerBehind: boolean,
   limits: Limits,
-  usedBytes: number,
+  memory: TensorMemory,
   streamId?: number,
 ): LimitError {
   const what = streamId === undefined ? "The connection was closed" : `Stream ${streamId} was lost`;
   const limit = readerBehind ? "maxChunkAheadBytes" : "memoryBudgetBytes";
-  const expected = limits[limit];
+  const { usedBytes } = memory;
+  const expected = readerBehind ? limits.maxChunkAheadBytes : memory.budgetBytes;
   const why = readerBehind
     ? `maxChunkAheadBytes ${expected} lie unread; take chunks faster`
     : `${usedBytes} of memoryBudgetBytes ${expected} in use; release tensors, or read faster`;

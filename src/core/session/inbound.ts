@@ -23,6 +23,9 @@ export interface InboundEvents {
 
 const SCRATCH = new Uint8Array(256 * 1024);
 
+const scratch = (byteCount: number) =>
+  byteCount < SCRATCH.length ? SCRATCH.subarray(0, byteCount) : SCRATCH;
+
 export class Inbound {
   readonly #context: InboundContext;
   readonly #limits: Limits;
@@ -104,10 +107,10 @@ export class Inbound {
   /** See `FrameConsumer.payloadTarget`. */
   payloadTarget(remainingBytes: number): Uint8Array | undefined {
     const stream = this.#current;
-    if (!stream) return SCRATCH;
+    if (!stream) return scratch(remainingBytes);
     if (stream.discarded) {
       stream.dropMemory();
-      return SCRATCH;
+      return scratch(remainingBytes);
     }
     try {
       return stream.target(remainingBytes);
@@ -115,8 +118,13 @@ export class Inbound {
       if (!(error instanceof AsocError)) throw error;
       this.#fail(stream.id, stream, error, false);
       this.#current = undefined;
-      return SCRATCH;
+      return scratch(remainingBytes);
     }
+  }
+
+  /** See `FrameConsumer.targetMoved`. */
+  get targetMoved(): boolean {
+    return this.#current?.moved === true;
   }
 
   onPayload(byteCount: number): void {

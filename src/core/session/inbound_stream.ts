@@ -9,14 +9,14 @@
  */
 import { type AsocError, LimitError } from "../errors.ts";
 import { CHUNK_BYTES, MIN_WRITE_BYTES } from "../limits.ts";
-import type { BufferPool, PooledBuffer } from "../tensor/buffer_pool.ts";
+import type { PooledBuffer } from "../tensor/buffer_pool.ts";
+import type { TensorMemory } from "../tensor/memory_account.ts";
 
 /** What a stream needs to know of its session. */
 export interface InboundContext {
-  readonly pool: BufferPool;
+  /** Replaced before the first stream. */
+  pool: TensorMemory;
   readonly limits: { readonly maxTensorBytes: number; readonly maxChunkAheadBytes: number };
-  /** Size of the last tensor of several chunks from this peer: where the next one starts. */
-  sizeHintBytes: number;
   /** Bytes that moved because a buffer grew or the way of reading changed. */
   copiedBytes: number;
   /** Why a stream had no room when it was last asked: a reader of chunks is behind, or else the pool is used up. */
@@ -45,6 +45,8 @@ export class InboundStream {
   #buffer: PooledBuffer | undefined;
   #memory: Uint8Array | undefined;
   #filled = 0;
+  /** Length of its first frame, as far as it is read at once. */
+  #firstBytes = 0;
   /** Where the unread bytes of the current buffer begin (chunks). */
   #readFrom = 0;
   #full: Piece[] = [];
@@ -92,7 +94,12 @@ export class InboundStream {
     if (!this.#buffer || this.#filled === this.#buffer.bytes.length) {
       if (!this.#grow(remainingBytes)) return undefined;
     }
-    return this.#buffer?.bytes.subarray(this.#filled);
+    return this.#buffer?.bytes.subarray(this.#filled, this.#filled + remainingBytes);
+  }
+
+  /** True when the next target will be elsewhere than the last one said. */
+  get moved(): boolean {
+    return this.#asked !== undefined;
   }
 
   /** `byteCount` bytes lie at the start of the last target. */
@@ -146,8 +153,8 @@ export class InboundStream {
     if (this.#asked) this.#applyAsked();
     if (this.#way === "chunks" && this.#buffer) this.#handOn();
     this.#buffer?.delivered();
-    if (this.#way === "assemble" && this.receivedBytes > CHUNK_BYTES) {
-      this.#context.sizeHintBytes = this.receivedBytes;
+    if (this.#way === "assemble" && this.#firstBytes > 0) {
+      this.#context.pool.sizeHints.set(Math.clz32(this.#firstBytes), this.receivedBytes);
     }
   }
 
@@ -183,7 +190,7 @@ export class InboundStream {
     const bytes = source ? source.subarray(0, this.#filled) : new Uint8Array(0);
     this.#buffer = undefined;
     this.#memory = undefined;
-    if (buffer) this.#context.pool.watch(buffer.bytes);
+    if (buffer) this.#context.pool.watch(buffer);
     return { bytes, buffer };
   }
 
@@ -209,7 +216,7 @@ export class InboundStream {
   #intoTarget(remainingBytes: number): Uint8Array {
     const memory = this.#memory as Uint8Array; // set together with the way
     if (this.#filled + remainingBytes > memory.length) throw this.#intoTooSmall(remainingBytes);
-    return memory.subarray(this.#filled);
+    return memory.subarray(this.#filled, this.#filled + remainingBytes);
   }
 
   #intoTooSmall(moreBytes: number): LimitError {
@@ -235,7 +242,7 @@ export class InboundStream {
       this.#filled = 0;
       this.#readFrom = 0;
     }
-    return this.#buffer.bytes.subarray(this.#filled);
+    return this.#buffer.bytes.subarray(this.#filled, this.#filled + remainingBytes);
   }
 
   /** The current buffer is full: what is unread of it waits for the reader. */
@@ -257,11 +264,13 @@ export class InboundStream {
 
   /** False when there is no room for a larger buffer now. */
   #grow(remainingBytes: number): boolean {
-    const { pool, sizeHintBytes } = this.#context;
+    const { pool } = this.#context;
     const old = this.#buffer;
+    if (!old) this.#firstBytes = Math.min(remainingBytes, CHUNK_BYTES);
     // The header's word is trusted for one chunk, the peer's last size for a share of what is free.
     const word = Math.min(remainingBytes, CHUNK_BYTES);
-    const hint = remainingBytes < CHUNK_BYTES ? 0 : Math.min(sizeHintBytes, Math.floor(pool.freeBytes / 4));
+    const last = pool.sizeHints.get(Math.clz32(this.#firstBytes)) ?? 0;
+    const hint = Math.min(last, Math.floor(pool.freeBytes / 2));
     let larger: PooledBuffer | undefined;
     if (!old) larger = pool.acquire(Math.max(word, hint)) ?? pool.acquire(word);
     else {
@@ -275,7 +284,7 @@ export class InboundStream {
     if (old) {
       larger.bytes.set(old.bytes.subarray(0, this.#filled));
       this.#context.copiedBytes += this.#filled;
-      old.release();
+      old.release(false); // the next tensor of this kind begins with the size that this one ends with
     }
     this.#buffer = larger;
     return true;

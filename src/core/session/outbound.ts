@@ -98,6 +98,7 @@ export class Outbound {
   #batchAtMs = 0;
   #frames = 0;
   #bytes = 0;
+  #coalesced = 0;
 
   /** `firstId`: 1 for a dialler, 2 for an acceptor. */
   constructor(firstId: number) {
@@ -108,6 +109,11 @@ export class Outbound {
   /** A batch is with the socket. */
   get inFlight(): boolean {
     return this.#inFlight;
+  }
+  /** There is something to write, and no batch under way. */
+  get waiting(): boolean {
+    if (this.#inFlight) return false;
+    return this.#partial !== undefined || this.#fresh.size + this.#bulk.size + this.#control.length > 0;
   }
   /** When the batch under way was given out. */
   get inFlightSinceMs(): number {
@@ -120,8 +126,12 @@ export class Outbound {
   get openStreams(): number {
     return this.#streams.size;
   }
-  get counters(): { readonly frames: number; readonly payloadBytes: number } {
-    return { frames: this.#frames, payloadBytes: this.#bytes };
+  get counters(): {
+    readonly frames: number;
+    readonly payloadBytes: number;
+    readonly coalescedBytes: number;
+  } {
+    return { frames: this.#frames, payloadBytes: this.#bytes, coalescedBytes: this.#coalesced };
   }
 
   /** A frame of the handshake or a keepalive: header and payload together, sent before any stream. */
@@ -194,11 +204,10 @@ export class Outbound {
 
   /** The next batch into `parts` (emptied first). False when there is nothing to write or one is under way. */
   pollTransmit(parts: Uint8Array[], nowMs: number): boolean {
-    if (this.#inFlight) return false;
-    const waiting = this.#fresh.size + this.#bulk.size + this.#control.length;
-    if (waiting === 0 && !this.#partial) return false; // asked after every read: nothing to do, nothing touched
+    if (!this.waiting) return false;
     parts.length = 0;
     this.#batchBytes = 0;
+    this.#freshTurn = false; // a fresh stream leads every batch
     let slabAt = 0;
     let slabFrom = 0;
     for (const frame of this.#control) {
@@ -232,6 +241,7 @@ export class Outbound {
         if (length <= SMALL_PAYLOAD_BYTES && slabAt + length <= SLAB_BYTES) {
           this.#slab.set(pending.subarray(from, from + length), slabAt);
           slabAt += length;
+          this.#coalesced += length;
         } else {
           if (slabAt > slabFrom) parts.push(this.#slab.subarray(slabFrom, slabAt));
           slabFrom = slabAt;

@@ -10,6 +10,7 @@
  */
 import { AsocError, AuthError, ConnectionError, type LimitError } from "../errors.ts";
 import { KiB } from "../limits.ts";
+import type { TensorMemory } from "../tensor/memory_account.ts";
 import { ACCEPT_BYTES, decodeAccept, encodeAccept, makeToken } from "../wire/accept.ts";
 import { type FrameConsumer, FrameReader } from "../wire/frame_reader.ts";
 import { FrameType, type Header } from "../wire/header.ts";
@@ -80,7 +81,7 @@ export class Session implements FrameConsumer {
     this.#state = config.role === "dialler" ? State.HELLO_SENT : State.HELLO_AWAITED;
     this.#nowMs = this.#startedMs = this.#lastReadMs = this.#lastKeepaliveMs = nowMs;
     this.#reader = new FrameReader(this);
-    this.#context = { pool: config.pool, limits: config.limits, sizeHintBytes: 0, copiedBytes: 0 };
+    this.#context = { pool: config.pool, limits: config.limits, copiedBytes: 0 };
     this.#inbound = new Inbound(this.#context, config.limits, {
       started: (stream) => this.#emit({ kind: "stream", stream }),
       changed: (stream) => this.#signal(stream),
@@ -108,6 +109,10 @@ export class Session implements FrameConsumer {
   get stalled(): boolean {
     return this.#reader.stalled;
   }
+  /** Nothing to tell, to send or to wait for has come of the last read: most reads are in the middle of a payload. */
+  get quiet(): boolean {
+    return this.#eventsHead === this.#events.length && !this.#reader.stalled && !this.#outbound.waiting;
+  }
   /** When bytes last came. */
   get lastReadMs(): number {
     return this.#lastReadMs;
@@ -128,6 +133,7 @@ export class Session implements FrameConsumer {
       controlFrames: this.#controlFrames,
       copiedBytes: this.#reader.copiedBytes,
       grownBytes: this.#context.copiedBytes,
+      coalescedBytes: this.#outbound.counters.coalescedBytes,
     };
   }
 
@@ -258,6 +264,11 @@ export class Session implements FrameConsumer {
     this.#checkDrained();
   }
 
+  /** Where tensors lie from now on: the account of the peer, known when the session opens. */
+  useMemory(memory: TensorMemory): void {
+    this.#context.pool = memory;
+  }
+
   /** Whether this connection is one that keepalives must hold. */
   setKeepalive(on: boolean): void {
     this.#keepalive = on;
@@ -375,6 +386,11 @@ export class Session implements FrameConsumer {
   }
 
   /** @internal */
+  get targetMoved(): boolean {
+    return this.#action === Action.STREAM && this.#inbound.targetMoved;
+  }
+
+  /** @internal */
   onPayload(byteCount: number): void {
     if (this.#action === Action.STREAM) this.#inbound.onPayload(byteCount);
     else if (this.#action !== Action.SKIP) this.#handshakeFilled += byteCount;
@@ -473,8 +489,8 @@ export class Session implements FrameConsumer {
   }
 
   #tooSlow(streamId?: number): LimitError {
-    const { limits, pool } = this.#config;
-    return tooSlow(this.#context.readerBehind === true, limits, pool.usedBytes, streamId);
+    const { pool } = this.#context;
+    return tooSlow(this.#context.readerBehind === true, this.#config.limits, pool, streamId);
   }
 
   #signal(stream: InboundStream): void {

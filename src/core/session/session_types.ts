@@ -2,7 +2,7 @@
 import type { AsocError } from "../errors.ts";
 import type { Limits, Timing } from "../limits.ts";
 import type { Crypto } from "../runtime.ts";
-import type { BufferPool } from "../tensor/buffer_pool.ts";
+import type { TensorMemory } from "../tensor/memory_account.ts";
 import type { InboundStream } from "./inbound_stream.ts";
 import type { OutboundStream } from "./outbound.ts";
 
@@ -14,7 +14,8 @@ export interface SessionConfig {
   readonly challenge?: number;
   readonly limits: Limits & Timing;
   readonly crypto: Crypto;
-  readonly pool: BufferPool;
+  /** Until `useMemory` names the peer's. */
+  readonly pool: TensorMemory;
   /** Asked once about an authentic HELLO: an error refuses it. */
   readonly admit?: (nodeId: Uint8Array, challenge: number) => AsocError | undefined;
 }
@@ -43,4 +44,6 @@ export interface SessionCounters {
   /** Payload bytes that took the copying way in, and that moved when a buffer grew. */
   readonly copiedBytes: number;
   readonly grownBytes: number;
+  /** Payload bytes that were put beside their header because they are few; all others go out from where they lie. */
+  readonly coalescedBytes: number;
 }

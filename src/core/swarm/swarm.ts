@@ -117,8 +117,8 @@ export class Swarm {
   route(id: string, usable: (link: Link) => boolean = () => true): Link | undefined {
     let best: Link | undefined;
     for (const link of this.#links.values()) {
-      if (!usable(link)) continue;
       if (peerId(link) !== id && dialledAs(link) !== id) continue;
+      if (!usable(link)) continue;
       if (link.direction === "outbound") return link;
       best = link; // in order of opening: the last is the newest
     }

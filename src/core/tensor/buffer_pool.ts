@@ -3,7 +3,8 @@
  *
  * Fresh memory costs two thirds of the throughput (page faults), so a released
  * buffer serves the next tensor. Four classes per doubling waste at most a fifth.
- * The budget counts capacity: arriving, waiting for a reader, and held by readers.
+ * The budget counts capacity: arriving, waiting for a reader, and held by readers. Each peer has an account
+ * (`memory_account.ts`), so that one whose tensors are never released leaves room for the others.
  */
 import { LimitError } from "../errors.ts";
 import { MIN_BUFFER_BYTES } from "../limits.ts";
@@ -11,19 +12,38 @@ import { MIN_BUFFER_BYTES } from "../limits.ts";
 export interface PoolLimits {
   readonly memoryBudgetBytes: number;
   readonly idleMemoryBytes: number;
+  /** Views of released memory lose it (development): what still uses one finds it empty. */
+  readonly detachReleased?: boolean;
 }
+
+/** Who may have how much: the pool asks it before it gives memory, and tells it when that comes back. */
+export interface Account {
+  /** True when `byteCount` more is within what it may hold. */
+  mayTake(byteCount: number): boolean;
+  took(byteCount: number): void;
+  delivered(byteCount: number): void;
+  gaveBack(byteCount: number, arriving: boolean): void;
+}
+
+/**
+ * How large the last tensor was that began with a frame of that size (its number of leading zero bits): v1 does not say
+ * how long a tensor will be, and who cuts tensors in the same way sends the same kind.
+ */
+export type SizeHints = Map<number, number>;
 
 /** Memory of one size class, counted by its holders. */
 export class PooledBuffer {
   /** The whole capacity; content is whatever was there before. */
   readonly bytes: Uint8Array;
   readonly #pool: BufferPool;
+  readonly #account: Account | undefined;
   #holders = 1;
   #arriving = true;
 
   /** Only the pool makes these. */
-  constructor(pool: BufferPool, bytes: Uint8Array) {
+  constructor(pool: BufferPool, bytes: Uint8Array, account: Account | undefined) {
     this.#pool = pool;
+    this.#account = account;
     this.bytes = bytes;
   }
 
@@ -36,14 +56,20 @@ export class PooledBuffer {
   delivered(): void {
     if (!this.#arriving) return;
     this.#arriving = false;
+    this.#account?.delivered(this.bytes.length);
     this.#pool.countDelivered(this.bytes.length);
   }
 
-  /** The last holder's release gives the memory back; nobody may touch it afterwards. */
-  release(): void {
+  /**
+   * The last holder's release gives the memory back; nobody may touch it afterwards. `keep` false: no other tensor is
+   * likely to want its size.
+   */
+  release(keep = true): void {
     if (this.#holders === 0) throw new Error("PooledBuffer released more often than retained");
     this.#holders--;
-    if (this.#holders === 0) this.#pool.takeBack(this.bytes, this.#arriving);
+    if (this.#holders > 0) return;
+    this.#account?.gaveBack(this.bytes.length, this.#arriving);
+    this.#pool.takeBack(this, this.#arriving, keep);
   }
 }
 
@@ -51,20 +77,21 @@ export class BufferPool {
   readonly #limits: PoolLimits;
   readonly #idle = new Map<number, Uint8Array[]>();
   readonly #waiting = new Set<() => void>();
+  readonly sizeHints: SizeHints = new Map();
   #idleBytes = 0;
   #usedBytes = 0;
   #arrivingBytes = 0;
   #reused = 0;
   #allocated = 0;
-  #collected: FinalizationRegistry<number>;
-  readonly #tokens = new WeakMap<ArrayBufferLike, object>();
+  #collected: FinalizationRegistry<{ byteCount: number; account: Account | undefined }>;
 
   constructor(limits: PoolLimits) {
     this.#limits = limits;
     // A reader that forgets to release gets its memory from the garbage collector; the budget must learn of it.
-    this.#collected = new FinalizationRegistry((byteCount) => {
+    this.#collected = new FinalizationRegistry(({ byteCount, account }) => {
       this.#usedBytes -= byteCount;
-      this.#wake();
+      account?.gaveBack(byteCount, false);
+      this.wake();
     });
   }
 
@@ -92,9 +119,9 @@ export class BufferPool {
 
   /**
    * A buffer of at least `byteCount` bytes with one holder, or undefined when the
-   * budget has no room now. Throws ASOC_MEMORY_BUDGET when it never can.
+   * budget, or the account, has no room now. Throws ASOC_MEMORY_BUDGET when it never can.
    */
-  acquire(byteCount: number): PooledBuffer | undefined {
+  acquire(byteCount: number, account?: Account): PooledBuffer | undefined {
     const size = sizeClass(byteCount);
     const budget = this.#limits.memoryBudgetBytes;
     if (byteCount > budget) {
@@ -104,8 +131,9 @@ export class BufferPool {
         { details: { limit: "memoryBudgetBytes", expected: budget, got: byteCount } },
       );
     }
-    const fits = this.#usedBytes + size <= budget;
-    if (!fits && this.#usedBytes + byteCount > budget) return undefined;
+    const room = (wanted: number) => this.#usedBytes + wanted <= budget && (account?.mayTake(wanted) ?? true);
+    const fits = room(size);
+    if (!fits && !room(byteCount)) return undefined;
     const kept = fits ? this.#idle.get(size)?.pop() : undefined;
     let bytes: Uint8Array;
     if (kept) {
@@ -119,7 +147,8 @@ export class BufferPool {
     }
     this.#usedBytes += bytes.length;
     this.#arrivingBytes += bytes.length;
-    return new PooledBuffer(this, bytes);
+    account?.took(bytes.length);
+    return new PooledBuffer(this, bytes, account);
   }
 
   /** Calls `run` once when memory has come back. Returns how to forget it. */
@@ -134,43 +163,48 @@ export class BufferPool {
   }
 
   /** @internal The registry watches memory that has gone to a reader. */
-  watch(bytes: Uint8Array): void {
-    const token = {};
-    this.#tokens.set(bytes.buffer, token);
-    this.#collected.register(bytes.buffer, bytes.length, token);
+  watch(buffer: PooledBuffer, account?: Account): void {
+    this.#collected.register(buffer.bytes.buffer, { byteCount: buffer.bytes.length, account }, buffer);
   }
 
   /** @internal */
-  takeBack(bytes: Uint8Array, arriving: boolean): void {
-    const token = this.#tokens.get(bytes.buffer);
-    if (token) this.#collected.unregister(token);
+  takeBack(buffer: PooledBuffer, arriving: boolean, keep: boolean): void {
+    this.#collected.unregister(buffer);
+    const bytes = this.#limits.detachReleased ? moved(buffer.bytes) : buffer.bytes;
     this.#usedBytes -= bytes.length;
     if (arriving) this.#arrivingBytes -= bytes.length;
-    if (bytes.length === sizeClass(bytes.length) && bytes.length <= this.#limits.idleMemoryBytes) {
+    if (keep && bytes.length === sizeClass(bytes.length) && bytes.length <= this.#limits.idleMemoryBytes) {
       this.#trimTo(this.#limits.idleMemoryBytes - bytes.length);
       const list = this.#idle.get(bytes.length);
       if (list) list.push(bytes);
       else this.#idle.set(bytes.length, [bytes]);
       this.#idleBytes += bytes.length;
     }
-    this.#wake();
+    this.wake();
   }
 
-  /** Drops idle memory, the classes unused for longest first. */
+  /** Drops idle memory, small buffers first: fresh ones cost least there. */
   #trimTo(byteCount: number): void {
-    for (const [size, list] of this.#idle) {
+    if (this.#idleBytes <= byteCount) return;
+    for (const [size, list] of [...this.#idle].sort(([a], [b]) => a - b)) {
       while (this.#idleBytes > byteCount && list.pop()) this.#idleBytes -= size;
       if (list.length === 0) this.#idle.delete(size);
       if (this.#idleBytes <= byteCount) return;
     }
   }
 
-  #wake(): void {
+  /** @internal Those who wait for memory try again. */
+  wake(): void {
     if (this.#waiting.size === 0) return;
     const waiting = [...this.#waiting];
     this.#waiting.clear();
     for (const run of waiting) run();
   }
+}
+
+/** The same memory under a new ArrayBuffer; every view of the old one is empty from now on. Nothing is copied. */
+function moved(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array((bytes.buffer as ArrayBuffer).transfer()); // the pool makes no shared memory
 }
 
 /** The smallest class that holds `byteCount`: 4, 5, 6, 7 eighths of a power of two, from 4 KiB. */

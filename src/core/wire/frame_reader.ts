@@ -17,8 +17,10 @@ import { decodeHeader, HEADER_BYTES, type Header } from "./header.ts";
 export interface FrameConsumer {
   /** A header has come; it is overwritten later. Throws to end the connection. */
   onHeader(header: Header): void;
-  /** Memory for up to `remainingBytes` of the payload; never empty. Undefined: no room now. */
+  /** Memory for up to `remainingBytes` of the payload; never empty, never more. Undefined: no room now. */
   payloadTarget(remainingBytes: number): Uint8Array | undefined;
+  /** True when there is a better place now than the last target, whose memory nobody was given. */
+  readonly targetMoved: boolean;
   /** `byteCount` bytes lie at the start of the last target. */
   onPayload(byteCount: number): void;
   /** The payload is complete. */
@@ -67,7 +69,8 @@ export class FrameReader {
   /** Memory for the next bytes; see `Sink.next`. */
   next(): Uint8Array {
     // Asked again at the last moment: since commit() the consumer may have found a better place.
-    if (!this.#target || (!this.#lent && this.#place === "payload")) this.#target = this.#chooseTarget();
+    if (!this.#target || (!this.#lent && this.#place === "payload" && this.#consumer.targetMoved))
+      this.#target = this.#chooseTarget();
     this.#lent = true;
     return this.#target;
   }
@@ -131,11 +134,10 @@ export class FrameReader {
   #chooseTarget(): Uint8Array {
     if (this.#inPayload && !this.#stalled) {
       if (this.#smallRun < STAGE_AFTER || this.#remaining > SMALL_PAYLOAD_BYTES) {
-        const wanted = Math.min(this.#remaining, READ_BYTES);
-        const room = this.#consumer.payloadTarget(wanted);
+        const room = this.#consumer.payloadTarget(Math.min(this.#remaining, READ_BYTES));
         if (room) {
           this.#place = "payload";
-          return room.length > wanted ? room.subarray(0, wanted) : room;
+          return room;
         }
         this.#stalled = true;
       }
@@ -163,7 +165,7 @@ export class FrameReader {
           this.#spill.push(part.slice(at));
           return;
         }
-        const byteCount = Math.min(room.length, this.#remaining, part.length - at);
+        const byteCount = Math.min(room.length, part.length - at);
         room.set(part.subarray(at, at + byteCount));
         at += byteCount;
         this.#copiedBytes += byteCount;

@@ -13,6 +13,10 @@ import { dialFailure, dialTimeout, listenFailure } from "../common/failures.ts";
 
 /** A wake-up reads no more than this, so that the other sockets have their turn. */
 const DRAIN_BYTES = 8 * 1024 * 1024;
+/** After so many bytes, or at the end of a tensor, the promises of those who wait for what has come go on. */
+const SLICE_BYTES = 1024 * 1024;
+/** Promises that lie between a tensor's last byte and its reader's next step. */
+const HOPS = 4;
 
 interface Data {
   conn: BunConn | undefined;
@@ -30,6 +34,8 @@ class BunConn implements Conn {
   #ended = false;
   #failed = false;
   #finished = false;
+  /** In place, since the last wake-up. */
+  #drainedBytes = 0;
   #writing:
     | {
         parts: readonly Uint8Array[];
@@ -65,24 +71,37 @@ class BunConn implements Conn {
       return;
     }
     this.#sink.push(part);
-    if (this.directRead) this.#drain();
+    if (!this.directRead) return;
+    this.#drainedBytes = 0;
+    if (this.#drain()) void this.#drainOn();
   }
 
-  /** Reads what the kernel holds now, in place. */
-  #drain(): void {
+  /** Goes on in slices, within this turn of the event loop. */
+  async #drainOn(): Promise<void> {
+    while (this.#drainedBytes < DRAIN_BYTES) {
+      for (let hop = 0; hop < HOPS; hop++) await undefined;
+      if (!this.#drain()) return;
+    }
+  }
+
+  /** Reads what the kernel holds now, in place. True when there may be more: a slice is full, or somebody waits for what came. */
+  #drain(): boolean {
     let drained = 0;
-    while (this.#sink && !this.#paused && !this.#failed && drained < DRAIN_BYTES) {
+    while (this.#sink && !this.#paused && !this.#failed && !this.#ended) {
+      if (drained >= SLICE_BYTES) return true;
       const target = this.#sink.next();
       let byteCount: number;
       try {
         byteCount = readSync(this.#fd, target, 0, target.length, null);
       } catch {
-        return; // EAGAIN: empty. A broken socket is reported by its own event.
+        return false; // EAGAIN: empty. A broken socket is reported by its own event.
       }
-      if (byteCount === 0) return; // the peer's FIN; its event follows
+      if (byteCount === 0) return false; // the peer's FIN; its event follows
       drained += byteCount;
-      this.#sink.commit(byteCount);
+      this.#drainedBytes += byteCount;
+      if (this.#sink.commit(byteCount)) return true;
     }
+    return false;
   }
 
   onEnd(): void {

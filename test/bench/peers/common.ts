@@ -11,11 +11,7 @@
  * One sender process belongs to one receiver process and may be told to send or ping any number of times. Timed from
  * the end of the first tensor (it warms up) to the end of the last. With "verify" every tensor is compared with fill().
  */
-import { type Command, fill, Meter, say, serveCommands } from "../roles/role.ts";
-
-export interface PingCommand extends Command {
-  readonly bytes: number;
-}
+import { type Command, fill, Meter, say, serveCommands, timePings } from "../roles/role.ts";
 
 export interface Receiver {
   /** Printed with "ready"; has at least the port that a sender is given. */
@@ -29,7 +25,7 @@ export interface Receiver {
 export interface Sender {
   send(command: Command, memory: Uint8Array): Promise<void>;
   /** Makes ready, and gives what does one round trip of `message`. */
-  pinger(command: PingCommand, message: Uint8Array): Promise<() => Promise<void>>;
+  pinger(command: Command, message: Uint8Array): Promise<() => Promise<void>>;
 }
 
 let tensorMemory = new Uint8Array(0);
@@ -143,21 +139,10 @@ export function* parts(memory: Uint8Array, frameBytes: number): Generator<Uint8A
     yield memory.subarray(at, Math.min(at + frameBytes, memory.length));
 }
 
-async function ping(sender: Sender, command: PingCommand): Promise<void> {
+async function ping(sender: Sender, command: Command): Promise<void> {
   const message = new Uint8Array(command.bytes);
   fill(message, 0);
-  const roundTrip = await sender.pinger(command, message);
-  for (let i = 0; i < Math.min(200, command.count); i++) await roundTrip();
-  const times = new Float64Array(command.count);
-  for (let i = 0; i < command.count; i++) {
-    const start = performance.now();
-    await roundTrip();
-    times[i] = (performance.now() - start) * 1000;
-  }
-  times.sort();
-  const at = (share: number) =>
-    Math.round((times[Math.min(times.length - 1, Math.floor(times.length * share))] ?? 0) * 10) / 10;
-  say({ event: "pings", p50Us: at(0.5), p99Us: at(0.99) });
+  await timePings(command.count, await sender.pinger(command, message));
 }
 
 /** The whole program: prints "ready" and serves commands until "exit" or the end of stdin. */
@@ -181,7 +166,7 @@ export async function servePeer(
   let memory = new Uint8Array(0);
   say({ event: "ready", port: 0 });
   await serveCommands(async (command) => {
-    if (command.cmd === "ping") return ping(sender, command as PingCommand);
+    if (command.cmd === "ping") return ping(sender, command);
     if (command.cmd !== "send") throw new Error(`a sender does not know ${command.cmd}`);
     if (memory.length !== command.tensorBytes) {
       memory = new Uint8Array(command.tensorBytes);

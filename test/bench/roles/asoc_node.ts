@@ -1,24 +1,70 @@
-/** The whole node, through its public API: what users run. */
-import { type AsocNode, join } from "../../../src/mod.ts";
-import { type Command, fill, Meter, say, serveCommands } from "./role.ts";
+/** The whole node, through its public API: what users run. argv[2] holds further options as JSON. */
+import { type AsocNode, type IncomingStream, type JoinOptions, join, type Tensor } from "../../../src/mod.ts";
+import {
+  ageUs,
+  type Command,
+  fill,
+  Meter,
+  STAMP_EVERY_MS,
+  STAMPED_BYTES,
+  say,
+  serveCommands,
+  stamp,
+  Times,
+  timePings,
+} from "./role.ts";
 
-const options = { apiKey: "bench".repeat(8), host: "127.0.0.1", discovery: false } as const;
+const further = JSON.parse(process.argv[2] ?? "{}") as Partial<JoinOptions>;
+const options = { host: "127.0.0.1", discovery: false, ...further, apiKey: "bench".repeat(8) };
+const BULK_BYTES = 64 * 1024 * 1024;
 const node = await join(options);
 say({ event: "ready", port: node.port });
 
 let memory = new Uint8Array(0);
 let meter: Meter | undefined;
 let verify = false;
+let mixed = new Times();
+let job: "receive" | "echo" | "mixed" = "receive";
 
 async function receiveAll(): Promise<void> {
   for await (const stream of node.incoming) {
-    const tensor = await stream.tensor();
-    if (verify) check(tensor.bytes);
-    meter?.add(tensor.bytes.length);
-    tensor.release();
+    if (job === "echo") await echo(stream);
+    else if (job === "mixed") void takeMixed(stream);
+    else if (holdBytes === undefined) await take(stream);
+    else take(stream).catch(failed);
   }
 }
 void receiveAll();
+
+/** An attacker's tensor may fail, nobody else's. */
+function failed(error: Error & { readonly code?: string }): void {
+  if (error.code !== "ASOC_INCOMPLETE_STREAM") say({ event: "tensorFailed", message: error.message });
+}
+
+/** Tensors of so many bytes are kept until "release". */
+let holdBytes: number | undefined;
+const held: Tensor[] = [];
+
+async function take(stream: IncomingStream): Promise<void> {
+  const tensor = await stream.tensor();
+  if (tensor.bytes.length === holdBytes) {
+    held.push(tensor);
+    return;
+  }
+  if (verify) check(tensor.bytes);
+  meter?.add(tensor.bytes.length);
+  tensor.release();
+}
+
+async function echo(stream: IncomingStream): Promise<void> {
+  using tensor = await stream.tensor();
+  await node.send(stream.peer, tensor.bytes);
+}
+
+async function takeMixed(stream: IncomingStream): Promise<void> {
+  using tensor = await stream.tensor();
+  if (tensor.bytes.length === STAMPED_BYTES) mixed.add(ageUs(tensor.bytes));
+}
 
 function check(bytes: Uint8Array): void {
   const expected = new Uint8Array(bytes.length);
@@ -26,30 +72,114 @@ function check(bytes: Uint8Array): void {
   if (Buffer.compare(bytes, expected) !== 0) say({ event: "different" });
 }
 
-const senders = new Map<number, AsocNode>();
-
-async function send(command: Command): Promise<void> {
-  const { port, tensorBytes, count, frameBytes } = command;
-  if (memory.length !== tensorBytes) {
-    memory = new Uint8Array(tensorBytes);
+function tensorOf(byteCount: number): Uint8Array {
+  if (memory.length !== byteCount) {
+    memory = new Uint8Array(byteCount);
     fill(memory, 0);
   }
+  return memory;
+}
+
+interface Sender {
+  readonly node: AsocNode;
+  /** The receiver, as this node knows it. */
+  readonly id: string;
+  readonly incoming: AsyncIterator<IncomingStream>;
+}
+
+const senders = new Map<number, Sender>();
+
+async function senderTo(port: number): Promise<Sender> {
   let sender = senders.get(port);
   if (!sender) {
-    sender = await join({ ...options, peers: [`127.0.0.1:${port}`] });
+    const id = `127.0.0.1:${port}`;
+    const made = await join({ ...options, peers: [id] });
+    await made.peers.wait(1);
+    sender = { node: made, id, incoming: made.incoming[Symbol.asyncIterator]() };
     senders.set(port, sender);
-    await sender.peers.wait(1);
   }
-  const id = `127.0.0.1:${port}`;
-  // One after another, as the bare sender does: two at once would interleave, and want memory for both there.
-  for (let i = 0; i < count; i++) await sender.send(id, memory, { chunkBytes: frameBytes });
+  return sender;
+}
+
+async function send({ port, tensorBytes, count, frameBytes, atOnce = 1 }: Command): Promise<void> {
+  const bytes = tensorOf(tensorBytes);
+  const { node: from, id } = await senderTo(port);
+  let left = count;
+  // One after another unless told otherwise, as the bare sender does: two at once interleave, and want memory for both there.
+  const lane = async () => {
+    while (left-- > 0) await from.send(id, bytes, { chunkBytes: frameBytes });
+  };
+  await Promise.all(Array.from({ length: atOnce }, lane));
+}
+
+async function ping({ port, bytes, count }: Command): Promise<void> {
+  const message = tensorOf(bytes);
+  const { node: from, id, incoming } = await senderTo(port);
+  await timePings(count, async () => {
+    await from.send(id, message);
+    const next = await incoming.next();
+    if (next.done) throw new Error("the node was closed");
+    (await next.value.tensor()).release();
+  });
+}
+
+async function sendMixed({ port, seconds }: Command): Promise<void> {
+  const bulk = tensorOf(BULK_BYTES);
+  const { node: from, id } = await senderTo(port);
+  const untilMs = performance.now() + seconds * 1000;
+  const small = new Uint8Array(STAMPED_BYTES);
+  let busy = false;
+  const timer = setInterval(() => {
+    if (busy) return;
+    busy = true;
+    stamp(small);
+    void from.send(id, small).finally(() => {
+      busy = false;
+    });
+  }, STAMP_EVERY_MS);
+  while (performance.now() < untilMs) await from.send(id, bulk);
+  clearInterval(timer);
+  say({ event: "sent" });
 }
 
 await serveCommands(async (command) => {
-  if (command.cmd === "receive") {
-    meter = new Meter(command.tensorBytes, command.count);
-    verify = command.verify === true;
-    say({ event: "armed" });
-  } else if (command.cmd === "stats") say({ event: "stats", ...node.stats, refusedBeacons: 0 });
-  else await send(command);
+  switch (command.cmd) {
+    case "receive":
+      job = "receive";
+      meter = new Meter(command.tensorBytes, command.count);
+      verify = command.verify === true;
+      say({ event: "armed" });
+      break;
+    case "echo":
+      job = "echo";
+      say({ event: "armed" });
+      break;
+    case "receiveMixed":
+      job = "mixed";
+      mixed = new Times();
+      say({ event: "armed" });
+      break;
+    case "hold":
+      holdBytes = command.tensorBytes;
+      break;
+    case "release":
+      for (const tensor of held) tensor.release();
+      held.length = 0;
+      break;
+    case "mixedTimes":
+      mixed.say("mixed");
+      break;
+    case "stats":
+      say({ event: "stats", ...node.stats, refusedBeacons: 0 });
+      break;
+    case "ping":
+      await ping(command);
+      break;
+    case "sendMixed":
+      await sendMixed(command);
+      break;
+    case "send":
+      await send(command);
+      break;
+  }
 });

@@ -3,7 +3,9 @@
  *
  *   {"cmd":"receive","tensorBytes":n,"count":n}            the next connection brings that many tensors
  *   {"cmd":"send","port":n,"tensorBytes":n,"count":n,"frameBytes":n}
- *   {"cmd":"echo"} / {"cmd":"ping","port":n,"bytes":n,"count":n}
+ *   {"cmd":"echo"}                                         from now on what arrives goes back
+ *   {"cmd":"ping","port":n,"bytes":n,"count":n}            round trips of a message of that size
+ *   {"cmd":"receiveMixed"} / {"cmd":"sendMixed","port":n,"seconds":n}   small tensors amid bulk: how long each takes
  *   {"cmd":"exit"}
  *
  * A receiver times from the first byte of the second tensor (the first one warms up) to the last byte of the last one.
@@ -17,6 +19,10 @@ export interface Command {
   readonly count: number;
   readonly frameBytes: number;
   readonly verify?: boolean;
+  readonly bytes: number;
+  readonly seconds: number;
+  /** Sends under way at once; one after another by default. */
+  readonly atOnce?: number;
 }
 
 export function say(event: object): void {
@@ -38,7 +44,7 @@ export function fill(memory: Uint8Array, number: number): void {
   for (let i = 0; i < memory.length; i++) memory[i] = (i * 31 + (i >>> 12) + number * 7) & 0xff;
 }
 
-/** Counts received bytes of framed tensors and reports at the end; used by the bare receivers. */
+/** Counts received bytes of framed tensors and reports at the end. */
 export class Meter {
   readonly #total: number;
   readonly #warmBytes: number;
@@ -73,66 +79,53 @@ export class Meter {
   }
 }
 
-/** The bare receivers' parser: exact rest of a header or a payload, in place in one reused tensor. */
-export class BareReader {
-  readonly #header = new Uint8Array(14);
-  readonly #memory: Uint8Array;
-  readonly #meter: Meter;
-  #headerFilled = 0;
-  #payloadLeft = 0;
-  #at = 0;
-  done = false;
+/** Times in microseconds, and what they come to. */
+export class Times {
+  readonly #us: number[] = [];
 
-  constructor(memory: Uint8Array, meter: Meter) {
-    this.#memory = memory;
-    this.#meter = meter;
+  add(us: number): void {
+    this.#us.push(us);
   }
-
-  next(): Uint8Array {
-    if (this.#payloadLeft === 0) return this.#header.subarray(this.#headerFilled);
-    return this.#memory.subarray(this.#at, this.#at + this.#payloadLeft);
+  get count(): number {
+    return this.#us.length;
   }
-
-  commit(byteCount: number): void {
-    if (this.#payloadLeft > 0) {
-      this.#payloadLeft -= byteCount;
-      this.#at += byteCount;
-      if (this.#at === this.#memory.length) this.#at = 0;
-      if (this.#meter.add(byteCount)) this.done = true;
-      return;
-    }
-    this.#headerFilled += byteCount;
-    if (this.#headerFilled < 14) return;
-    this.#headerFilled = 0;
-    const header = this.#header;
-    this.#payloadLeft =
-      (((header[10] as number) << 24) |
-        ((header[11] as number) << 16) |
-        ((header[12] as number) << 8) |
-        (header[13] as number)) >>>
-      0;
-    if (header[1] !== 1) this.#payloadLeft = 0; // END
-  }
-
-  push(part: Uint8Array): void {
-    let at = 0;
-    while (at < part.length) {
-      const target = this.next();
-      const byteCount = Math.min(target.length, part.length - at);
-      target.set(part.subarray(at, at + byteCount));
-      at += byteCount;
-      this.commit(byteCount);
-    }
+  /** Prints `event` with p50Us, p99Us and count. */
+  say(event: string): void {
+    const sorted = Float64Array.from(this.#us).sort();
+    const at = (share: number) =>
+      Math.round((sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0) * 10) / 10;
+    say({ event, p50Us: at(0.5), p99Us: at(0.99), count: sorted.length });
   }
 }
 
-export function header(type: number, seq: number, payloadBytes: number): Uint8Array {
-  const bytes = new Uint8Array(14);
-  const view = new DataView(bytes.buffer);
-  view.setUint8(0, 1);
-  view.setUint8(1, type);
-  view.setUint32(2, 1);
-  view.setUint32(6, seq);
-  view.setUint32(10, payloadBytes);
-  return bytes;
+const WARM_PINGS = 200;
+
+/** Does `count` round trips one after another, some before to warm up, and prints "pings". */
+export async function timePings(count: number, roundTrip: () => Promise<void>): Promise<void> {
+  for (let i = 0; i < Math.min(WARM_PINGS, count); i++) await roundTrip();
+  const times = new Times();
+  for (let i = 0; i < count; i++) {
+    const start = performance.now();
+    await roundTrip();
+    times.add((performance.now() - start) * 1000);
+  }
+  times.say("pings");
+}
+
+/** Microseconds on a clock that the processes of this machine share. */
+export function sharedNowUs(): number {
+  return (performance.timeOrigin + performance.now()) * 1000;
+}
+
+/** Payload of a small tensor amid bulk: when it was wanted to go. */
+export const STAMPED_BYTES = 1024;
+/** Between two small tensors amid bulk: no multiple of anything that happens there. */
+export const STAMP_EVERY_MS = 7;
+
+export function stamp(bytes: Uint8Array): void {
+  new DataView(bytes.buffer, bytes.byteOffset).setFloat64(0, sharedNowUs());
+}
+
+export function ageUs(bytes: Uint8Array): number {
+  return sharedNowUs() - new DataView(bytes.buffer, bytes.byteOffset).getFloat64(0);
 }

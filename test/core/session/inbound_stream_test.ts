@@ -17,7 +17,6 @@ function contextWith(
   return {
     pool: new BufferPool({ memoryBudgetBytes, idleMemoryBytes: 0 }),
     limits: { maxTensorBytes: 64 * MiB, maxChunkAheadBytes: 4 * MiB, ...limits },
-    sizeHintBytes: 0,
     copiedBytes: 0,
   };
 }
@@ -27,7 +26,7 @@ function arrive(stream: InboundStream, bytes: Uint8Array): boolean {
   for (let at = 0; at < bytes.length; ) {
     const target = stream.target(bytes.length - at);
     if (!target) return false;
-    assert.ok(target.length > 0);
+    assert.ok(target.length > 0 && target.length <= bytes.length - at);
     const part = bytes.subarray(at, at + target.length);
     target.set(part);
     stream.filled(part.length);
@@ -76,11 +75,40 @@ test("InboundStream begins with the size of the peer's last tensor, so that the 
   assert.equal(context.pool.usedBytes, 0);
 });
 
-test("InboundStream takes no more than a quarter of the free memory on the word of the last size", () => {
+test("InboundStream tells tensors cut into small frames from those cut into large ones", () => {
+  const context = contextWith();
+  const tensor = (frameBytes: number, frames: number) => {
+    const stream = new InboundStream(1, context);
+    context.copiedBytes = 0;
+    for (let i = 0; i < frames; i++) arrive(stream, new Uint8Array(frameBytes));
+    stream.finish();
+    const { buffer } = stream.takeWhole();
+    const heldBytes = context.pool.usedBytes;
+    buffer?.release();
+    return { heldBytes, copiedBytes: context.copiedBytes };
+  };
+  tensor(MiB, 5);
+  tensor(CHUNK, 16);
+  tensor(KiB, 1);
+  assert.deepEqual(tensor(MiB, 5), { heldBytes: 5 * MiB, copiedBytes: 0 });
+  assert.deepEqual(tensor(CHUNK, 16), { heldBytes: MiB, copiedBytes: 0 });
+  assert.deepEqual(tensor(KiB, 1), { heldBytes: 4 * KiB, copiedBytes: 0 });
+});
+
+test("InboundStream leaves none of the memory that a tensor has outgrown in the pool", () => {
+  const pool = new BufferPool({ memoryBudgetBytes: 64 * MiB, idleMemoryBytes: 64 * MiB });
+  const stream = new InboundStream(1, { ...contextWith(), pool });
+  for (let i = 0; i < 8; i++) arrive(stream, new Uint8Array(MiB));
+  stream.finish();
+  stream.takeWhole().buffer?.release();
+  assert.equal(pool.idleBytes, 8 * MiB);
+});
+
+test("InboundStream takes no more than half of the free memory on the word of the last size", () => {
   const context = contextWith(16 * MiB);
-  context.sizeHintBytes = 1000 * MiB;
+  context.pool.sizeHints.set(Math.clz32(MiB), 1000 * MiB);
   arrive(new InboundStream(1, context), new Uint8Array(MiB));
-  assert.ok(context.pool.usedBytes <= 5 * MiB);
+  assert.ok(context.pool.usedBytes <= 8 * MiB);
 });
 
 test("InboundStream assembles no tensor over maxTensorBytes", () => {

@@ -87,6 +87,16 @@ test("BufferPool keeps at most idleMemoryBytes of released memory", () => {
   assert.equal(pool.idleBytes, 16 * KiB, "larger than all that may be kept");
 });
 
+test("BufferPool drops small idle buffers before large ones, which cost more when they are fresh", () => {
+  const pool = poolOf(8 * MiB, 2 * MiB);
+  const buffers = [acquire(pool, MiB), acquire(pool, 4 * KiB), acquire(pool, MiB)];
+  for (const buffer of buffers) buffer.release();
+  assert.equal(pool.idleBytes, 2 * MiB);
+  acquire(pool, MiB);
+  acquire(pool, MiB);
+  assert.deepEqual(pool.counters, { reused: 2, allocated: 3 });
+});
+
 test("BufferPool gives idle memory up for a tensor of another class, so that both stay within the budget", () => {
   const pool = poolOf(64 * KiB);
   for (const buffer of Array.from({ length: 12 }, () => acquire(pool, 4 * KiB))) buffer.release();
@@ -167,4 +177,18 @@ test("BufferPool counts exactly what is held and never goes over its budget, wha
       },
     ),
   );
+});
+
+test("BufferPool takes released memory away from every view of it, when it is asked to", () => {
+  const pool = new BufferPool({ memoryBudgetBytes: MiB, idleMemoryBytes: MiB, detachReleased: true });
+  const buffer = pool.acquire(64 * KiB);
+  assert.ok(buffer);
+  const view = buffer.bytes.subarray(0, 10);
+  const other = new DataView(buffer.bytes.buffer);
+  buffer.release();
+  assert.equal(view.length, 0);
+  assert.throws(() => other.getUint8(0), TypeError);
+  const again = pool.acquire(64 * KiB);
+  assert.equal(again?.bytes.length, 64 * KiB);
+  assert.deepEqual(pool.counters, { reused: 1, allocated: 1 }, "nothing was copied or allocated for that");
 });

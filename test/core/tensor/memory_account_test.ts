@@ -1,0 +1,84 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { MiB } from "../../../src/core/limits.ts";
+import { BufferPool, type PooledBuffer } from "../../../src/core/tensor/buffer_pool.ts";
+import { MemoryAccounts } from "../../../src/core/tensor/memory_account.ts";
+
+const poolOf = (memoryBudgetBytes: number) => new BufferPool({ memoryBudgetBytes, idleMemoryBytes: 0 });
+
+/** Takes 1 MiB at a time until there is no more. */
+function takeAll(from: { acquire(byteCount: number): PooledBuffer | undefined }): PooledBuffer[] {
+  const taken: PooledBuffer[] = [];
+  for (let buffer = from.acquire(MiB); buffer; buffer = from.acquire(MiB)) taken.push(buffer);
+  return taken;
+}
+
+test("MemoryAccounts let a peer that is alone have the whole budget", () => {
+  const accounts = new MemoryAccounts(poolOf(16 * MiB));
+  assert.equal(takeAll(accounts.join("a")).length, 16);
+});
+
+test("MemoryAccounts keep a quarter of the budget from a peer whose memory is never released, while others are connected", () => {
+  const accounts = new MemoryAccounts(poolOf(16 * MiB));
+  const greedy = accounts.join("greedy");
+  const other = accounts.join("other");
+  const held = takeAll(greedy);
+  assert.equal(held.length, 12);
+  for (let round = 0; round < 3; round++) {
+    const buffers = takeAll(other);
+    assert.equal(buffers.length, 4);
+    for (const buffer of buffers) buffer.release();
+  }
+  held[0]?.release();
+  assert.equal(takeAll(greedy).length, 1);
+});
+
+test("MemoryAccounts count all connections of a peer together", () => {
+  const accounts = new MemoryAccounts(poolOf(16 * MiB));
+  accounts.join("other");
+  const one = accounts.join("a");
+  assert.equal(accounts.join("a"), one);
+});
+
+test("MemoryAccounts remember what readers hold of a peer that went and comes again", () => {
+  const accounts = new MemoryAccounts(poolOf(16 * MiB));
+  accounts.join("other");
+  const held = takeAll(accounts.join("a"));
+  accounts.leave("a");
+  assert.equal(accounts.join("a").acquire(MiB), undefined);
+  for (const buffer of held) buffer.release();
+  accounts.leave("a");
+  assert.equal(takeAll(accounts.join("a")).length, 12);
+});
+
+test("MemoryAccounts give back the reserve, and wake who waits, when the others have gone", () => {
+  const pool = poolOf(16 * MiB);
+  const accounts = new MemoryAccounts(pool);
+  const greedy = accounts.join("greedy");
+  accounts.join("other");
+  takeAll(greedy);
+  let woken = 0;
+  pool.whenFreed(() => woken++);
+  accounts.leave("other");
+  assert.equal(woken, 1);
+  assert.equal(takeAll(greedy).length, 4);
+});
+
+test("MemoryAccount.releasePossible tells whether waiting can help", () => {
+  const accounts = new MemoryAccounts(poolOf(16 * MiB));
+  const a = accounts.join("a");
+  const b = accounts.join("b");
+  const held = takeAll(a);
+  assert.equal(a.releasePossible, false, "all of it still arrives");
+  held[0]?.delivered();
+  assert.equal(a.releasePossible, true);
+  assert.equal(b.releasePossible, true, "a release of what a holds would make room for b too");
+  const c = accounts.join("c");
+  for (const buffer of held) buffer.release();
+  takeAll(c);
+  assert.equal(
+    c.releasePossible,
+    false,
+    "all that c could get still arrives, and a release by others would not help",
+  );
+});
