@@ -270,7 +270,7 @@ export class InboundStream {
     // The header's word is trusted for one chunk, the peer's last size for a share of what is free.
     const word = Math.min(remainingBytes, CHUNK_BYTES);
     const last = pool.sizeHints.get(Math.clz32(this.#firstBytes)) ?? 0;
-    const hint = Math.min(last, Math.floor(pool.freeBytes / 2));
+    const hint = Math.min(last, Math.floor((pool.freeBytes * 3) / 4));
     let larger: PooledBuffer | undefined;
     if (!old) larger = pool.acquire(Math.max(word, hint)) ?? pool.acquire(word);
     else {

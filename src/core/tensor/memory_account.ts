@@ -1,13 +1,15 @@
 /**
  * What each peer holds of the pool's memory.
  *
- * While others are connected, a part of the budget stays out of a peer's reach: tensors of its that nobody
- * releases, or that never end, stop its own connections and leave the others theirs.
+ * While others are connected, a peer may hold three times what is still free, and no more: tensors of its that nobody
+ * releases, or that never end, stop its own connections, and however many such peers there are, something is left for
+ * the next one. (The rule is that of shared-memory switches: Choudhury and Hahne, "Dynamic queue length thresholds for
+ * shared-memory packet switches", IEEE/ACM Transactions on Networking 6(2), 1998.)
  */
 import type { Account, BufferPool, PooledBuffer, SizeHints } from "./buffer_pool.ts";
 
-/** The part of the budget that one peer cannot use up while others are connected. */
-export const RESERVED_SHARE = 0.25;
+/** How many times the free memory a peer may hold: one alone in need gets three quarters of the budget, two get 3/7 each. */
+const THRESHOLD = 3;
 
 /** What a session's streams ask for memory. `BufferPool` is one without accounts. */
 export interface TensorMemory {
@@ -23,30 +25,32 @@ export interface TensorMemory {
 /** The memory of one peer's connections, as its sessions see it. */
 export class MemoryAccount implements Account, TensorMemory {
   readonly #pool: BufferPool;
-  readonly #reservedBytes: () => number;
+  readonly #alone: () => boolean;
   readonly sizeHints: SizeHints = new Map();
   #usedBytes = 0;
   #arrivingBytes = 0;
 
-  /** `reservedBytes`: what of the budget others need now. */
-  constructor(pool: BufferPool, reservedBytes: () => number) {
+  /** `alone`: whether no other peer is connected now. */
+  constructor(pool: BufferPool, alone: () => boolean) {
     this.#pool = pool;
-    this.#reservedBytes = reservedBytes;
+    this.#alone = alone;
   }
 
   get usedBytes(): number {
     return this.#usedBytes;
   }
+  /** What it may hold in all as things are now. */
   get budgetBytes(): number {
-    return this.#pool.budgetBytes - this.#reservedBytes();
+    return this.#usedBytes + this.freeBytes;
   }
   get freeBytes(): number {
-    return Math.max(0, Math.min(this.#pool.freeBytes, this.budgetBytes - this.#usedBytes));
+    const free = this.#pool.freeBytes;
+    if (this.#alone()) return free;
+    return Math.max(0, Math.floor((THRESHOLD * free - this.#usedBytes) / (THRESHOLD + 1)));
   }
-  /** See `BufferPool.releasePossible`: here only what this peer brought can help, unless the whole pool is used up. */
+  /** See `BufferPool.releasePossible`. What others release helps too: there is more free then. */
   get releasePossible(): boolean {
-    if (this.#usedBytes > this.#arrivingBytes) return true;
-    return this.#pool.releasePossible && this.#pool.freeBytes < this.budgetBytes - this.#usedBytes;
+    return this.#usedBytes > this.#arrivingBytes || this.#pool.releasePossible;
   }
 
   acquire(byteCount: number): PooledBuffer | undefined {
@@ -59,7 +63,7 @@ export class MemoryAccount implements Account, TensorMemory {
   // --- Account
 
   mayTake(byteCount: number): boolean {
-    return this.#usedBytes + byteCount <= this.budgetBytes;
+    return byteCount <= this.freeBytes;
   }
   took(byteCount: number): void {
     this.#usedBytes += byteCount;
@@ -89,7 +93,7 @@ export class MemoryAccounts {
   join(key: string): MemoryAccount {
     let entry = this.#open.get(key);
     if (!entry) {
-      entry = { account: new MemoryAccount(this.#pool, () => this.#reservedBytes()), connections: 0 };
+      entry = { account: new MemoryAccount(this.#pool, () => this.#connected <= 1), connections: 0 };
       this.#open.set(key, entry);
     }
     if (entry.connections++ === 0) this.#connected++;
@@ -102,10 +106,6 @@ export class MemoryAccounts {
     if (entry && --entry.connections === 0) this.#connected--;
     for (const [each, { account, connections }] of this.#open)
       if (connections === 0 && account.usedBytes === 0) this.#open.delete(each);
-    this.#pool.wake(); // less may be reserved now
-  }
-
-  #reservedBytes(): number {
-    return this.#connected > 1 ? Math.floor(this.#pool.budgetBytes * RESERVED_SHARE) : 0;
+    this.#pool.wake(); // one that is alone now may take more
   }
 }
