@@ -16,6 +16,9 @@ export type AsocErrorCode =
   | "ASOC_SEQUENCE_GAP"
   | "ASOC_STREAM_ABANDONED"
   | "ASOC_TRUNCATED_FRAME"
+  // protocol: a CONTROL record of the extension x1 that cannot be read
+  | "ASOC_BAD_RECORD"
+  | "ASOC_UNKNOWN_CRITICAL_RECORD"
   // auth
   | "ASOC_WRONG_KEY"
   | "ASOC_REPLAYED_HELLO"
@@ -23,8 +26,10 @@ export type AsocErrorCode =
   | "ASOC_DUPLICATE_NODE_ID"
   | "ASOC_HANDSHAKE_REFUSED"
   | "ASOC_HANDSHAKE_TIMEOUT"
+  | "ASOC_BAD_PUBLIC_KEY"
   // limits
   | "ASOC_FRAME_TOO_LARGE"
+  | "ASOC_RECORD_LIMIT"
   | "ASOC_TENSOR_TOO_LARGE"
   | "ASOC_TOO_MANY_STREAMS"
   | "ASOC_MEMORY_BUDGET"

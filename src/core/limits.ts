@@ -128,6 +128,35 @@ export const DEFAULT_LIMITS: Limits & Timing = {
   droppedPeerMs: 60_000,
 };
 
+/**
+ * Caps of the extension x1 that are part of its wire format: both sides hold the same, so they cannot be set.
+ * Bytes of text are bytes of its UTF-8.
+ */
+/** Payload of one CONTROL frame. */
+export const MAX_CONTROL_BYTES = 16 * KiB;
+/** The CAPS record with its header: a stranger sends it before any proof. */
+export const MAX_CAPS_BYTES = KiB;
+export const MAX_CAPS_ADDRESSES = 8;
+/** A host name (RFC 1035), or an IP address as text. */
+export const MAX_HOST_BYTES = 253;
+export const MAX_ZONE_BYTES = 64;
+export const MAX_LABELS = 32;
+export const MAX_LABEL_KEY_BYTES = 63;
+export const MAX_LABEL_VALUE_BYTES = 255;
+export const MAX_TOPIC_BYTES = 255;
+export const MAX_GLOB_BYTES = 255;
+/** Dimensions of a tensor. */
+export const MAX_RANK = 64;
+export const MAX_FILE_NAME_BYTES = 255;
+export const MAX_FILE_METADATA_BYTES = 4 * KiB;
+export const MAX_USER_METADATA_BYTES = 8 * KiB;
+/** Digest of a tensor, of algorithms yet to come too. */
+export const MAX_DIGEST_BYTES = 64;
+/** Reason of RESET and STOP, text of ERROR. */
+export const MAX_REASON_BYTES = 256;
+/** A key that KEY_NEW carries. */
+export const MAX_ROTATED_KEY_BYTES = KiB;
+
 /** Sizes that only this side chooses. */
 export const CHUNK_BYTES = MiB;
 /** The most that one read puts in place: a payload's rest up to here. */

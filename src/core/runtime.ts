@@ -113,11 +113,54 @@ export interface Clock {
   after(delayMs: number, run: () => void): Timer;
 }
 
-/** Synchronous primitives. Results are fresh memory of the caller's. */
+/** A key pair for X25519 (RFC 7748); 32 bytes each. */
+export interface X25519KeyPair {
+  /** Secret. Any 32 bytes are one; the function itself clamps them. */
+  readonly privateKey: Uint8Array;
+  readonly publicKey: Uint8Array;
+}
+
+/** A SHA-256 that is fed part by part. */
+export interface HashStream {
+  /** `part` is read during the call only. */
+  update(part: Uint8Array): void;
+  /** The 32 bytes of the hash. Called once; nothing may follow it. */
+  digest(): Uint8Array;
+}
+
+/**
+ * Synchronous primitives. Results are fresh memory of the caller's; arguments are read during the call only.
+ * Arguments of a wrong length throw RangeError.
+ */
 export interface Crypto {
   randomBytes(byteCount: number): Uint8Array;
   sha256(data: Uint8Array): Uint8Array;
   hmacSha256(key: Uint8Array, data: Uint8Array): Uint8Array;
+  /** SHA-256 of what comes in parts, such as a tensor. */
+  sha256Stream(): HashStream;
+  /** A fresh pair for X25519, from `randomBytes`. */
+  x25519KeyPair(): X25519KeyPair;
+  /**
+   * The shared secret of both keys, 32 bytes. Throws AuthError ASOC_BAD_PUBLIC_KEY where it would be all zero:
+   * the peer's key is then of small order and the secret is known to everybody (RFC 7748, 6.1).
+   */
+  x25519(privateKey: Uint8Array, peerPublicKey: Uint8Array): Uint8Array;
+  /** AES-256-GCM (NIST SP 800-38D): ciphertext, then the tag of 16 bytes. Key 32 bytes, nonce 12, never used twice. */
+  aes256GcmSeal(
+    key: Uint8Array,
+    nonce: Uint8Array,
+    plaintext: Uint8Array,
+    additionalData?: Uint8Array,
+  ): Uint8Array;
+  /** The plaintext of what `aes256GcmSeal` made, or undefined where anything was changed. */
+  aes256GcmOpen(
+    key: Uint8Array,
+    nonce: Uint8Array,
+    sealed: Uint8Array,
+    additionalData?: Uint8Array,
+  ): Uint8Array | undefined;
+  /** CRC-32 as in zip and Ethernet, unsigned. `start`: the CRC of what came before `data`. */
+  crc32(data: Uint8Array, start?: number): number;
 }
 
 /** One network interface with an IPv4 address. */

@@ -1,6 +1,6 @@
 /** The `Runtime` of one simulated host: real hashes, seeded randomness, virtual time. */
-import { createHash, createHmac } from "node:crypto";
 import type { Runtime } from "../../src/core/runtime.ts";
+import { createCrypto } from "../../src/runtime/common/crypto.ts";
 import { SimClock } from "./clock.ts";
 import type { SimHost } from "./network.ts";
 
@@ -18,11 +18,7 @@ export function simRuntime(host: SimHost, skewS = 0): SimRuntime {
     host,
     transport: host.transport,
     clock: new SimClock(host.network.time, skewS),
-    crypto: {
-      randomBytes: (byteCount) => random.bytes(byteCount),
-      sha256: (data) => createHash("sha256").update(data).digest(),
-      hmacSha256: (key, data) => createHmac("sha256", key).update(data).digest(),
-    },
+    crypto: createCrypto((byteCount) => random.bytes(byteCount)),
     interfaces: () => host.interfaces(),
   };
 }

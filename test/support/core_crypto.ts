@@ -1,6 +1,6 @@
 /** Primitives for core tests: real hashes, seeded randomness. */
-import { createHash, createHmac } from "node:crypto";
 import type { Crypto } from "../../src/core/runtime.ts";
+import { createCrypto } from "../../src/runtime/common/crypto.ts";
 
 /** Numbers in [0, 1) that depend on the seed only (mulberry32). */
 export function seededRandom(seed: number): () => number {
@@ -15,11 +15,9 @@ export function seededRandom(seed: number): () => number {
 
 export function testCrypto(seed = 1): Crypto {
   const random = seededRandom(seed);
-  return {
-    randomBytes: (byteCount) => Uint8Array.from({ length: byteCount }, () => Math.floor(random() * 256)),
-    sha256: (data) => new Uint8Array(createHash("sha256").update(data).digest()),
-    hmacSha256: (key, data) => new Uint8Array(createHmac("sha256", key).update(data).digest()),
-  };
+  return createCrypto((byteCount) =>
+    Uint8Array.from({ length: byteCount }, () => Math.floor(random() * 256)),
+  );
 }
 
 /** Bytes that differ from place to place and from seed to seed. */

@@ -4,7 +4,7 @@
  */
 import { ProtocolError } from "../errors.ts";
 import type { Crypto } from "../runtime.ts";
-import { equalBytes, utf8 } from "./bytes.ts";
+import { equalBytes, joinBytes, utf8 } from "./bytes.ts";
 
 export const ACCEPT_BYTES = 16;
 export const TOKEN_BYTES = 8;
@@ -53,6 +53,24 @@ export function makeToken(nodeId: Uint8Array, key: Uint8Array, crypto: Crypto): 
 /** Whether the node `nodeId` made this token. */
 export function isTokenOf(token: Uint8Array, nodeId: Uint8Array, key: Uint8Array, crypto: Crypto): boolean {
   return equalBytes(token.subarray(4), tokenTag(token, nodeId, key, crypto));
+}
+
+/**
+ * A fresh token that tells a dialler that this side speaks the extension x1:
+ * `r[4] || HMAC-SHA256(key, "asoc/x1 token" || r)[:4]`. To whoever does not know the key it is random.
+ */
+export function makeX1Token(key: Uint8Array, crypto: Crypto): Uint8Array {
+  const r = crypto.randomBytes(4);
+  return joinBytes([r, x1TokenTag(r, key, crypto)]);
+}
+
+/** Whether `token` says that its maker speaks x1; false on another length. Chance says so once in 2^32 tokens. */
+export function isX1Token(token: Uint8Array, key: Uint8Array, crypto: Crypto): boolean {
+  return equalBytes(token.subarray(4), x1TokenTag(token.subarray(0, 4), key, crypto));
+}
+
+function x1TokenTag(r: Uint8Array, key: Uint8Array, crypto: Crypto): Uint8Array {
+  return crypto.hmacSha256(key, joinBytes([utf8("asoc/x1 token"), r])).subarray(0, 4);
 }
 
 function tokenTag(token: Uint8Array, nodeId: Uint8Array, key: Uint8Array, crypto: Crypto): Uint8Array {

@@ -7,7 +7,9 @@ import {
   decodeAccept,
   encodeAccept,
   isTokenOf,
+  isX1Token,
   makeToken,
+  makeX1Token,
   TOKEN_BYTES,
 } from "../../../src/core/wire/accept.ts";
 import { fromHex, toHex, utf8 } from "../../../src/core/wire/bytes.ts";
@@ -86,4 +88,34 @@ test("isTokenOf() knows no maker of the golden tokens", () => {
     for (const { nodeId } of vectors.hello)
       assert.equal(isTokenOf(fromHex(token), fromHex(nodeId), utf8(apiKey), crypto), false);
   }
+});
+
+test("isX1Token() recognises what makeX1Token() made, and only under its key", () => {
+  for (let i = 0; i < 50; i++) {
+    const token = makeX1Token(utf8("k"), crypto);
+    assert.equal(token.length, TOKEN_BYTES);
+    assert.equal(isX1Token(token, utf8("k"), crypto), true);
+    assert.equal(isX1Token(token, utf8("other"), crypto), false);
+  }
+});
+
+test("makeX1Token() makes another token each time, and is no token of wire v1", () => {
+  const nodeId = new Uint8Array(16).fill(7);
+  const tokens = Array.from({ length: 50 }, () => makeX1Token(utf8("k"), crypto));
+  assert.equal(new Set(tokens.map(toHex)).size, 50);
+  for (const token of tokens) assert.equal(isTokenOf(token, nodeId, utf8("k"), crypto), false);
+  assert.equal(isX1Token(makeToken(nodeId, utf8("k"), crypto), utf8("k"), crypto), false);
+});
+
+test("isX1Token() sees every flipped bit and every other length", () => {
+  const token = makeX1Token(utf8("k"), crypto);
+  for (let bit = 0; bit < 8 * TOKEN_BYTES; bit++) {
+    const changed = token.slice();
+    changed[bit >> 3] = (changed[bit >> 3] ?? 0) ^ (0x80 >> (bit & 7));
+    assert.equal(isX1Token(changed, utf8("k"), crypto), false, `bit ${bit}`);
+  }
+  for (let byteCount = 0; byteCount < TOKEN_BYTES; byteCount++) {
+    assert.equal(isX1Token(token.subarray(0, byteCount), utf8("k"), crypto), false);
+  }
+  assert.equal(isX1Token(Uint8Array.of(...token, 0), utf8("k"), crypto), false);
 });

@@ -4,7 +4,9 @@ import fc from "fast-check";
 import { equalBytes } from "../../../src/core/wire/bytes.ts";
 import {
   formatNodeId,
+  isVersion8,
   makeNodeId,
+  makeNodeIdV8,
   NODE_ID_BYTES,
   nameTag,
   parseNodeId,
@@ -67,4 +69,35 @@ test("makeNodeId() lets whoever knows the name recognise the node within its com
 
 test("nameTag() does not confuse where the community ends and the name begins", () => {
   assert.notDeepEqual(nameTag("a", "bc", crypto), nameTag("ab", "c", crypto));
+});
+
+test("makeNodeIdV8() makes UUIDs of version 8, isVersion8() knows them from version 4", () => {
+  for (let i = 0; i < 200; i++) {
+    const id = makeNodeIdV8(crypto);
+    assert.match(formatNodeId(id), /^.{8}-.{4}-8.{3}-[89ab].{3}-.{12}$/);
+    assert.equal(isVersion8(id), true);
+    assert.equal(isVersion8(makeNodeId(crypto)), false);
+  }
+});
+
+test("makeNodeIdV8() carries the tag of a name as makeNodeId() does", () => {
+  const id = makeNodeIdV8(crypto, { community: "lab", name: "gpu" });
+  assert.deepEqual(id.subarray(0, 6), nameTag("lab", "gpu", crypto));
+  assert.equal(isVersion8(id), true);
+});
+
+test("isVersion8() looks at version, variant and length", () => {
+  const id = parseNodeId("00000000-0000-8000-8000-000000000000");
+  assert.equal(isVersion8(id), true);
+  for (const text of [
+    "00000000-0000-7000-8000-000000000000",
+    "00000000-0000-9000-8000-000000000000",
+    "00000000-0000-8000-0000-000000000000",
+    "00000000-0000-8000-4000-000000000000",
+    "00000000-0000-8000-c000-000000000000",
+  ]) {
+    assert.equal(isVersion8(parseNodeId(text)), false, text);
+  }
+  assert.equal(isVersion8(id.subarray(0, 15)), false);
+  assert.equal(isVersion8(new Uint8Array(0)), false);
 });
