@@ -18,6 +18,7 @@ export {
   AuthError,
   ClosedError,
   ConnectionError,
+  FormatError,
   LimitError,
   ProtocolError,
 } from "./core/errors.ts";

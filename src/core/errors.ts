@@ -35,6 +35,14 @@ export type AsocErrorCode =
   | "ASOC_MEMORY_BUDGET"
   | "ASOC_CONSUMER_TOO_SLOW"
   | "ASOC_ADMISSION"
+  | "ASOC_HEADER_TOO_LARGE"
+  | "ASOC_TOO_MANY_TENSORS"
+  // formats: the description of a tensor, or the header of a file, breaks a rule of its format
+  | "ASOC_BAD_DTYPE"
+  | "ASOC_UNSUPPORTED_DTYPE"
+  | "ASOC_BAD_SHAPE"
+  | "ASOC_BAD_NPY"
+  | "ASOC_BAD_SAFETENSORS"
   // connection
   | "ASOC_CONNECTION_REFUSED"
   | "ASOC_CONNECTION_LOST"
@@ -83,6 +91,11 @@ export class AuthError extends AsocError {
 /** A number went over its limit; `details.limit` names it. */
 export class LimitError extends AsocError {
   override readonly name = "LimitError";
+}
+
+/** The description of a tensor, or the header of a tensor file, is not what its format demands. */
+export class FormatError extends AsocError {
+  override readonly name = "FormatError";
 }
 
 /** The connection could not be made, broke, or stood still. */

@@ -1,7 +1,8 @@
 /**
  * Every number that a remote side can push, in one place, and every delay of RFC-0001.
  *
- * All of them can be set through `join({ limits: { … } })`. Units stand in the names.
+ * All but the caps of tensor descriptions, at the end, can be set through `join({ limits: { … } })`. Units stand in
+ * the names.
  */
 
 export const KiB = 1024;
@@ -170,3 +171,12 @@ export const MIN_WRITE_BYTES = 64 * KiB;
 export const MAX_WRITE_BYTES = 2 * MiB;
 /** The smallest tensor buffer. */
 export const MIN_BUFFER_BYTES = 4 * KiB;
+
+/** Dimensions of a tensor: what NumPy 1 allowed, and more than any model in use has. */
+export const MAX_RANK = 32;
+/** An npy header. NumPy itself reads up to 10,000 bytes of what it does not trust. */
+export const MAX_NPY_HEADER_BYTES = 64 * KiB;
+/** The JSON header of a safetensors file; the reference implementation stops at 100 MB. */
+export const MAX_SAFETENSORS_HEADER_BYTES = 16 * MiB;
+/** Tensors of one safetensors file, and entries of its `__metadata__`. */
+export const MAX_SAFETENSORS_ENTRIES = 131_072;
