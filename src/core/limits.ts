@@ -146,8 +146,6 @@ export const MAX_LABEL_KEY_BYTES = 63;
 export const MAX_LABEL_VALUE_BYTES = 255;
 export const MAX_TOPIC_BYTES = 255;
 export const MAX_GLOB_BYTES = 255;
-/** Dimensions of a tensor. */
-export const MAX_RANK = 64;
 export const MAX_FILE_NAME_BYTES = 255;
 export const MAX_FILE_METADATA_BYTES = 4 * KiB;
 export const MAX_USER_METADATA_BYTES = 8 * KiB;
@@ -172,8 +170,8 @@ export const MAX_WRITE_BYTES = 2 * MiB;
 /** The smallest tensor buffer. */
 export const MIN_BUFFER_BYTES = 4 * KiB;
 
-/** Dimensions of a tensor: what NumPy 1 allowed, and more than any model in use has. */
-export const MAX_RANK = 32;
+/** Dimensions of a tensor: what NumPy 2 allows, and more than any model in use has. */
+export const MAX_RANK = 64;
 /** An npy header. NumPy itself reads up to 10,000 bytes of what it does not trust. */
 export const MAX_NPY_HEADER_BYTES = 64 * KiB;
 /** The JSON header of a safetensors file; the reference implementation stops at 100 MB. */

@@ -173,8 +173,11 @@ export class BufferPool {
     const bytes = this.#limits.detachReleased ? moved(buffer.bytes) : buffer.bytes;
     this.#usedBytes -= bytes.length;
     if (arriving) this.#arrivingBytes -= bytes.length;
-    if (keep && bytes.length === sizeClass(bytes.length) && bytes.length <= this.#limits.idleMemoryBytes) {
-      this.#trimTo(this.#limits.idleMemoryBytes - bytes.length);
+    const { idleMemoryBytes } = this.#limits;
+    const reusable = keep && bytes.length === sizeClass(bytes.length) && bytes.length <= idleMemoryBytes;
+    if (reusable) this.#trimTo(idleMemoryBytes - bytes.length, bytes.length);
+    // A small buffer never drives out a large one: a fresh one costs little.
+    if (reusable && this.#idleBytes + bytes.length <= idleMemoryBytes) {
       const list = this.#idle.get(bytes.length);
       if (list) list.push(bytes);
       else this.#idle.set(bytes.length, [bytes]);
@@ -183,10 +186,11 @@ export class BufferPool {
     this.wake();
   }
 
-  /** Drops idle memory, small buffers first: fresh ones cost least there. */
-  #trimTo(byteCount: number): void {
+  /** Drops idle buffers of up to `largest` bytes, small ones first: fresh ones cost least there. */
+  #trimTo(byteCount: number, largest = Number.POSITIVE_INFINITY): void {
     if (this.#idleBytes <= byteCount) return;
     for (const [size, list] of [...this.#idle].sort(([a], [b]) => a - b)) {
+      if (size > largest) return;
       while (this.#idleBytes > byteCount && list.pop()) this.#idleBytes -= size;
       if (list.length === 0) this.#idle.delete(size);
       if (this.#idleBytes <= byteCount) return;

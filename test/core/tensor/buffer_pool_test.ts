@@ -97,6 +97,14 @@ test("BufferPool drops small idle buffers before large ones, which cost more whe
   assert.deepEqual(pool.counters, { reused: 2, allocated: 3 });
 });
 
+test("BufferPool drops no large idle buffer for a small one", () => {
+  const pool = poolOf(8 * MiB, 2 * MiB);
+  for (const buffer of [acquire(pool, MiB), acquire(pool, MiB), acquire(pool, 4 * KiB)]) buffer.release();
+  acquire(pool, MiB);
+  acquire(pool, MiB);
+  assert.deepEqual(pool.counters, { reused: 2, allocated: 3 });
+});
+
 test("BufferPool gives idle memory up for a tensor of another class, so that both stay within the budget", () => {
   const pool = poolOf(64 * KiB);
   for (const buffer of Array.from({ length: 12 }, () => acquire(pool, 4 * KiB))) buffer.release();
