@@ -33,6 +33,8 @@ export interface BulkOptions {
   readonly netns?: string | undefined;
   readonly pairs: readonly PairOfRuntimes[];
   readonly rounds: number;
+  /** Rounds beside the other libraries. */
+  readonly peerRounds: number;
   /** Of each measurement; the first one warms up. */
   readonly tensors: number;
   /** Names of the libraries to run beside; undefined: all. */
@@ -81,7 +83,7 @@ async function cControl(rounds: number, tensors: number, netns?: string): Promis
 
 async function peersBeside(
   rig: Rig,
-  { rounds, tensors, peers: names }: BulkOptions,
+  { peerRounds: rounds, tensors, peers: names }: BulkOptions,
   skipped: Set<string>,
   say: (text: string) => void,
 ): Promise<PeerRow[]> {
@@ -105,7 +107,7 @@ async function peersBeside(
       for (let round = 1; round <= rounds; round++) {
         say(`${peer.name}, round ${round} of ${rounds}`);
         const before = (await measure(ours, load)).bytesPerSecond;
-        const theirs = (await measure(pair, { ...load, count: Math.min(tensors, 9) })).bytesPerSecond;
+        const theirs = (await measure(pair, { ...load, count: Math.ceil(tensors / 2) })).bytesPerSecond;
         const after = (await measure(ours, load)).bytesPerSecond;
         rates.push(theirs);
         ratios.push((before + after) / 2 / theirs);

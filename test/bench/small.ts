@@ -139,7 +139,7 @@ export async function roundTrips(
     const found: Pings[] = [];
     try {
       const pair = await rig.peerPair(peer);
-      for (let round = 0; round < Math.min(rounds, 3); round++) found.push(await pings(pair, count));
+      for (let round = 0; round < (full ? 3 : 1); round++) found.push(await pings(pair, count));
       peers.push({
         name: peer.name,
         p50Us: spread(found.map(({ p50Us }) => p50Us)),
@@ -184,7 +184,7 @@ export async function amidBulk(
   rounds: number,
   say: (text: string) => void,
 ): Promise<Section> {
-  const seconds = full ? 3 : 1;
+  const seconds = full ? 3 : 0.7;
   const rows: (Beside & { readonly asocP50: Spread; readonly bareP50: Spread })[] = [];
   for (const runtime of RUNTIMES) {
     const asoc = await rig.pair("asoc", runtime, runtime);
