@@ -6,7 +6,7 @@ import { AsocNode } from "./core/node.ts";
 import type { NodeConfig } from "./core/node_events.ts";
 import type { Address, Runtime } from "./core/runtime.ts";
 import { utf8 } from "./core/wire/bytes.ts";
-import { makeNodeId, nameTag, parseNodeId } from "./core/wire/node_id.ts";
+import { makeNodeId, makeNodeIdV8, nameTag, parseNodeId } from "./core/wire/node_id.ts";
 
 export const DEFAULT_COMMUNITY = "default";
 /** TCP port of a node that stays; UDP port of the beacons (RFC-0001, Phases). */
@@ -39,6 +39,13 @@ export interface JoinOptions {
    * It belongs to the stream until that ends. Undefined: pooled memory.
    */
   readonly memoryFor?: NodeConfig["memoryFor"];
+  /**
+   * Peers that cannot prove themselves, because they speak only version 1 of the wire: "allow" (the default) or "deny". One
+   * that has proven itself once is refused without proof either way (RFC-0100).
+   */
+  readonly legacy?: "allow" | "deny" | undefined;
+  /** False: speak only version 1 of the wire, as a v0.1 peer does. For measurements and tests. Default true. */
+  readonly extension?: boolean | undefined;
   /**
    * For development: memory of a released tensor is taken away from every view of it, so that what still uses one finds it
    * empty instead of reading the next tensor. Costs no copy, and some speed in JavaScript engines. Default false.
@@ -85,11 +92,20 @@ export function nodeConfig(options: JoinOptions, runtime: Pick<Runtime, "crypto"
   if (options.nodeId !== undefined && name !== undefined) {
     throw new TypeError("name: cannot be given together with nodeId, because a name is carried by the id");
   }
+  // Version 8 tells others that this node speaks x1.
+  const makeId = options.extension === false ? makeNodeId : makeNodeIdV8;
   const nodeId =
     options.nodeId !== undefined
       ? parseNodeId(options.nodeId)
-      : makeNodeId(runtime.crypto, name === undefined ? undefined : { community, name });
+      : makeId(runtime.crypto, name === undefined ? undefined : { community, name });
   const peers = (options.peers ?? []).map((peer) => (typeof peer === "string" ? parseAddress(peer) : peer));
+  if (options.legacy !== undefined && options.legacy !== "allow" && options.legacy !== "deny") {
+    throw new TypeError(`legacy: expected "allow" or "deny", got ${JSON.stringify(options.legacy)}`);
+  }
+  if (options.legacy === "deny" && options.extension === false)
+    throw new TypeError(
+      'legacy: "deny" cannot be together with extension: false, which is without proof itself',
+    );
   return {
     nodeId,
     community,
@@ -100,6 +116,8 @@ export function nodeConfig(options: JoinOptions, runtime: Pick<Runtime, "crypto"
     discovery: options.discovery ?? peers.length === 0,
     discoveryPort: checkPort("discoveryPort", options.discoveryPort ?? DEFAULT_DISCOVERY_PORT, 1),
     limits: checkLimits(options.limits ?? {}),
+    legacy: options.legacy ?? "allow",
+    extension: options.extension ?? true,
     detachReleased: options.detachReleased ?? false,
     ...(memoryFor ? { memoryFor } : {}),
   };

@@ -4,6 +4,7 @@
  */
 import { formatAddress } from "./address.ts";
 import { Admission, type RefusalReason } from "./auth/admission.ts";
+import { KnownPeers } from "./auth/known_peers.ts";
 import { ReplayWindow } from "./auth/replay_window.ts";
 import { Driver } from "./driver.ts";
 import { AsocError, AuthError, ClosedError, ConnectionError, describe, LimitError } from "./errors.ts";
@@ -12,20 +13,24 @@ import type { NodeConfig, NodeEvent } from "./node_events.ts";
 import { Outgoing, type SendOptions, unknownPeer } from "./outgoing.ts";
 import type { Address, Conn, Runtime } from "./runtime.ts";
 import type { InboundStream } from "./session/inbound_stream.ts";
+import type { X1Config } from "./session/negotiation.ts";
 import type { OutboundStream } from "./session/outbound.ts";
 import { Session } from "./session/session.ts";
-import type { SessionCounters, SessionEvent } from "./session/session_types.ts";
+import type { Opened, SessionCounters, SessionEvent } from "./session/session_types.ts";
 import { type Link, peerOf, type Swarm, type Target } from "./swarm/swarm.ts";
 import { BufferPool } from "./tensor/buffer_pool.ts";
 import { MemoryAccounts } from "./tensor/memory_account.ts";
+import { communityHash } from "./wire/beacon.ts";
 import { readU32 } from "./wire/header.ts";
-import { formatNodeId } from "./wire/node_id.ts";
+import { formatNodeId, isVersion8, parseNodeId } from "./wire/node_id.ts";
 
 interface Connection {
   readonly driver: Driver;
   readonly direction: "outbound" | "inbound";
   readonly remote: Address;
   readonly target: Target | undefined;
+  /** What we dialled, as we dialled it. */
+  readonly dialled: Address | undefined;
   /** Of our HELLO, for outbound ones. */
   readonly challenge: number | undefined;
   link: Link | undefined;
@@ -56,6 +61,15 @@ const BLAMED = new Set([
   "ASOC_REPLAYED_HELLO",
   "ASOC_HANDSHAKE_TIMEOUT",
   "ASOC_TRUNCATED_FRAME",
+  "ASOC_WRONG_COMMUNITY",
+  "ASOC_BAD_PROOF",
+  "ASOC_DOWNGRADE",
+  "ASOC_BAD_PUBLIC_KEY",
+  "ASOC_BAD_RECORD",
+  "ASOC_UNEXPECTED_RECORD",
+  "ASOC_UNKNOWN_CRITICAL_RECORD",
+  "ASOC_RECORD_LIMIT",
+  "ASOC_FRAME_TOO_LARGE",
 ]);
 
 /** What a node wants to hear of its connections. */
@@ -76,6 +90,11 @@ export class Connections {
   readonly #hellos: ReplayWindow;
   readonly #pool: BufferPool;
   readonly #accounts: MemoryAccounts;
+  /** Who may not come without proof any more. */
+  readonly #proven: KnownPeers;
+  /** Uuids that came without CAPS: the next time nobody waits for it. */
+  readonly #legacy: KnownPeers;
+  readonly #x1: X1Config | undefined;
   readonly #ownId: string;
   readonly #connections = new Set<Connection>();
   readonly #byLink = new Map<number, Connection>();
@@ -109,6 +128,15 @@ export class Connections {
     this.#hellos = new ReplayWindow(config.limits.helloReplayWindowMs, config.limits.maxReplayEntries);
     this.#pool = new BufferPool({ ...config.limits, detachReleased: config.detachReleased });
     this.#accounts = new MemoryAccounts(this.#pool);
+    this.#proven = new KnownPeers(config.limits.maxReplayEntries);
+    this.#legacy = new KnownPeers(config.limits.maxReplayEntries);
+    const { crypto } = runtime;
+    if (config.extension) {
+      this.#x1 = {
+        communityHash: communityHash(config.community, crypto),
+        bootEpoch: readU32(crypto.randomBytes(4), 0),
+      };
+    }
   }
 
   get stats() {
@@ -153,7 +181,7 @@ export class Connections {
     const connection = link && this.#byLink.get(link.id);
     if (!link || !connection) throw unknownPeer(id, this.#swarm.peers());
     const outgoing = new Outgoing(connection.driver, peerOf(link), options, {
-      checksOrder: () => this.#swarm.checksOrder(link),
+      checksOrder: () => link.proven,
       release: (stream) => connection.outgoing.delete(stream),
     });
     connection.outgoing.set(outgoing.stream, outgoing);
@@ -227,7 +255,7 @@ export class Connections {
       conn.abort();
       return;
     }
-    this.#connect(conn, undefined, undefined);
+    this.#connect(conn, undefined, undefined, undefined);
   }
 
   #abortOldestHandshake(): void {
@@ -246,7 +274,12 @@ export class Connections {
     }
   }
 
-  #connect(conn: Conn, target: Target | undefined, challenge: number | undefined): void {
+  #connect(
+    conn: Conn,
+    target: Target | undefined,
+    dialled: Address | undefined,
+    challenge: number | undefined,
+  ): void {
     const { nodeId, key, limits } = this.#config;
     const { crypto, clock } = this.#runtime;
     const session = new Session(
@@ -258,6 +291,10 @@ export class Connections {
         crypto,
         pool: this.#pool,
         ...(challenge === undefined ? {} : { challenge }),
+        unixMs: () => clock.unixS() * 1000,
+        ...(this.#x1 ? { x1: this.#x1 } : {}),
+        isLegacy: (peerId) => this.#legacy.has(formatNodeId(peerId)),
+        mustProve: (peerId) => this.#mustProve(peerId, target, dialled),
         admit: (peerNodeId, peerChallenge) => this.#admit(peerNodeId, peerChallenge),
       },
       clock.nowMs(),
@@ -267,6 +304,7 @@ export class Connections {
       direction: target ? "outbound" : "inbound",
       remote: conn.remote,
       target,
+      dialled,
       challenge,
       link: undefined,
       account: undefined,
@@ -309,7 +347,7 @@ export class Connections {
       });
       if (this.#closing) return conn.abort();
       this.#challenges.set(challenge, target);
-      this.#connect(conn, target, challenge);
+      this.#connect(conn, target, address, challenge);
     } catch (error) {
       if (this.#closing) return;
       const cause =
@@ -324,7 +362,7 @@ export class Connections {
   #onSession(connection: Connection, event: SessionEvent): void {
     switch (event.kind) {
       case "open":
-        this.#opened(connection, event.nodeId, event.token);
+        this.#opened(connection, event);
         break;
       case "stream":
         this.#started(connection, event.stream);
@@ -354,13 +392,29 @@ export class Connections {
     }
   }
 
-  #opened(connection: Connection, nodeId: Uint8Array | undefined, token: Uint8Array): void {
+  /** The uuid has proven itself before, or says that it can; or so has whoever answered where we dial; or nobody may be without. */
+  #mustProve(
+    peerId: Uint8Array | undefined,
+    target: Target | undefined,
+    dialled: Address | undefined,
+  ): boolean {
+    if (this.#config.legacy === "deny") return true;
+    if (peerId) return this.#proven.has(formatNodeId(peerId));
+    if (target?.nodeId && isVersion8(parseNodeId(target.nodeId))) return true;
+    return dialled !== undefined && this.#proven.has(formatAddress(dialled));
+  }
+
+  #opened(connection: Connection, { nodeId, caps }: Opened): void {
+    const { target, remote, dialled } = connection;
     if (connection.challenge !== undefined) this.#challenges.delete(connection.challenge);
-    if (connection.target) {
-      connection.link = this.#swarm.handleDialled(connection.target, connection.remote, token);
-    } else if (nodeId) {
-      this.#admission.authenticated(connection.remote.host);
-      connection.link = this.#swarm.handleAccepted(formatNodeId(nodeId), connection.remote, token);
+    const id = nodeId && formatNodeId(nodeId);
+    if (caps && id) this.#proven.add(id, ...(dialled ? [formatAddress(dialled)] : []));
+    if (target) {
+      connection.link = this.#swarm.handleDialled(target, remote, caps && id);
+    } else if (id) {
+      this.#admission.authenticated(remote.host);
+      if (!caps && this.#x1) this.#legacy.add(id);
+      connection.link = this.#swarm.handleAccepted(id, remote, caps !== undefined);
     }
     const { link } = connection;
     if (link) {
@@ -396,6 +450,8 @@ export class Connections {
     if (challenge !== undefined) this.#challenges.delete(challenge);
     if (connection.account !== undefined) this.#accounts.leave(connection.account);
     if (link) {
+      // It may have said CAPS too late, or been updated: the next time it is waited for.
+      if (error?.code === "ASOC_UNEXPECTED_RECORD" && link.nodeId) this.#legacy.delete(link.nodeId);
       this.#byLink.delete(link.id);
       if (connection.direction === "inbound") this.#admission.left(connection.remote.host);
       this.#swarm.handleClosed(link, error, nowMs);

@@ -10,6 +10,9 @@ import type { Session } from "./session/session.ts";
 import type { SessionEvent } from "./session/session_types.ts";
 import type { BufferPool } from "./tensor/buffer_pool.ts";
 
+/** How long a connection that has failed is kept for the other side to read why. */
+const FAREWELL_MS = 1000;
+
 export class Driver implements Sink {
   readonly session: Session;
   readonly conn: Conn;
@@ -18,6 +21,8 @@ export class Driver implements Sink {
   readonly #onEvent: (event: SessionEvent) => void;
   readonly #parts: Uint8Array[] = [];
   #timer: Timer | undefined;
+  /** Runs while the other side may still read why the connection ends. */
+  #farewell: Timer | undefined;
   #timerAtMs = 0;
   #paused = false;
   #forgetWait: (() => void) | undefined;
@@ -70,11 +75,14 @@ export class Driver implements Sink {
   }
   end(): void {
     this.#ended = true;
+    if (this.#farewell) this.conn.abort();
+    this.#farewell?.cancel();
     this.session.handleFin(this.#clock.nowMs());
     this.pump();
   }
   fail(cause: unknown): void {
     this.#ended = true;
+    this.#farewell?.cancel();
     this.session.handleLost(cause, this.#clock.nowMs());
     this.pump();
   }
@@ -176,6 +184,18 @@ export class Driver implements Sink {
     this.#settled = true;
     this.#forgetWait?.();
     this.#forgetWait = undefined;
-    if (error) this.conn.abort(error);
+    if (!error) return;
+    const { lastWords } = this.session;
+    if (!lastWords || this.#ended) {
+      this.conn.abort(error);
+      return;
+    }
+    // Cut at once the words would be lost with whatever lies unread: the other side closes when it has read them.
+    this.#farewell = this.#clock.after(FAREWELL_MS, () => this.conn.abort(error));
+    this.conn.write([lastWords]).then(
+      () => this.conn.closeWrite(),
+      () => {},
+    );
+    if (this.#paused) this.conn.resume();
   }
 }

@@ -19,8 +19,12 @@ export type AsocErrorCode =
   // protocol: a CONTROL record of the extension x1 that cannot be read
   | "ASOC_BAD_RECORD"
   | "ASOC_UNKNOWN_CRITICAL_RECORD"
+  | "ASOC_UNEXPECTED_RECORD"
   // auth
   | "ASOC_WRONG_KEY"
+  | "ASOC_WRONG_COMMUNITY"
+  | "ASOC_BAD_PROOF"
+  | "ASOC_DOWNGRADE"
   | "ASOC_REPLAYED_HELLO"
   | "ASOC_SELF_CONNECTION"
   | "ASOC_DUPLICATE_NODE_ID"
@@ -49,6 +53,7 @@ export type AsocErrorCode =
   | "ASOC_INCOMPLETE_STREAM"
   | "ASOC_SEND_STALLED"
   | "ASOC_PEER_SILENT"
+  | "ASOC_PEER_ERROR"
   | "ASOC_DIAL_TIMEOUT"
   | "ASOC_UNREACHABLE"
   | "ASOC_PORT_IN_USE"

@@ -49,6 +49,8 @@ export interface Limits {
   readonly helloReplayWindowMs: number;
   /** Peers that discovery remembers. */
   readonly maxDiscoveredPeers: number;
+  /** What each stream may bring before its reader grants more (x1). */
+  readonly initialCreditBytes: number;
   /** Addresses that are tried for one discovered peer. */
   readonly maxAddressesPerPeer: number;
   /** New beacons a second from one uuid. */
@@ -67,6 +69,8 @@ export interface Limits {
 export interface Timing {
   readonly handshakeTimeoutMs: number;
   readonly dialTimeoutMs: number;
+  /** How long an acceptor waits for CAPS of a dialler that may speak x1, before it takes it for a v0.1 peer. */
+  readonly capsWaitMs: number;
   /** A CONTROL frame goes out on a connection that must stay. */
   readonly keepaliveMs: number;
   /** A send without progress for so long ends the connection. */
@@ -107,6 +111,7 @@ export const DEFAULT_LIMITS: Limits & Timing = {
   maxReplayEntries: 65_536,
   helloReplayWindowMs: 3_600_000,
   maxDiscoveredPeers: 4096,
+  initialCreditBytes: 256 * KiB,
   maxAddressesPerPeer: 8,
   maxBeaconsPerSecondPerNode: 1,
   maxBeaconsPerSecondPerAddress: 10,
@@ -116,6 +121,7 @@ export const DEFAULT_LIMITS: Limits & Timing = {
 
   handshakeTimeoutMs: 10_000,
   dialTimeoutMs: 10_000,
+  capsWaitMs: 500,
   keepaliveMs: 12_000,
   sendStallMs: 10_000,
   silenceMs: 30_000,
@@ -135,6 +141,12 @@ export const DEFAULT_LIMITS: Limits & Timing = {
  */
 /** Payload of one CONTROL frame. */
 export const MAX_CONTROL_BYTES = 16 * KiB;
+/** Payload of a CONTROL frame before the proof: CAPS, PROOF, and room for records yet to come. */
+export const MAX_HANDSHAKE_CONTROL_BYTES = 2 * KiB;
+/** Answers to PING that wait to be written; further PINGs are not answered. */
+export const MAX_WAITING_ANSWERS = 64;
+/** Least max_frame of a peer: smaller frames would cost more in headers and calls than they carry. */
+export const MIN_X1_FRAME_BYTES = KiB;
 /** The CAPS record with its header: a stranger sends it before any proof. */
 export const MAX_CAPS_BYTES = KiB;
 export const MAX_CAPS_ADDRESSES = 8;

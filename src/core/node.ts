@@ -28,10 +28,9 @@ import {
 import { Peers } from "./peers.ts";
 import type { Address, Listener, Runtime, Timer } from "./runtime.ts";
 import { type Peer, Swarm } from "./swarm/swarm.ts";
-import { isTokenOf } from "./wire/accept.ts";
 import { toHex } from "./wire/bytes.ts";
 import { readU32 } from "./wire/header.ts";
-import { formatNodeId, nameTag, parseNodeId } from "./wire/node_id.ts";
+import { formatNodeId, nameTag } from "./wire/node_id.ts";
 
 export class AsocNode {
   readonly #runtime: Runtime;
@@ -59,11 +58,10 @@ export class AsocNode {
     this.#runtime = runtime;
     this.#config = config;
     this.id = formatNodeId(config.nodeId);
-    const { limits, key } = config;
+    const { limits } = config;
     this.#swarm = new Swarm({
       limits,
       random: () => readU32(runtime.crypto.randomBytes(4), 0) / 2 ** 32,
-      isTokenOf: (token, nodeId) => isTokenOf(token, parseNodeId(nodeId), key, runtime.crypto),
     });
     this.#hub = new EventHub(limits.maxQueuedEvents);
     this.#incoming = new Channel(limits.maxQueuedStreams);

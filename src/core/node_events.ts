@@ -19,6 +19,10 @@ export interface NodeConfig {
   readonly discovery: boolean;
   readonly discoveryPort: number;
   readonly limits: Limits & Timing;
+  /** See `JoinOptions.legacy`. */
+  readonly legacy: "allow" | "deny";
+  /** See `JoinOptions.extension`. */
+  readonly extension: boolean;
   /** See `JoinOptions.detachReleased`. */
   readonly detachReleased: boolean;
   /** Memory for a tensor that begins to arrive, so that not even its first chunk is copied; undefined: pooled. */

@@ -173,7 +173,7 @@ test("send fails with 4 when the target has gone, and says which file did not ar
   assert.equal(await send.exitWithin(), 4, send.stderr);
   const { code, message } = await event(send, "error").catch(() => ({ code: "", message: send.stderr }));
   assert.equal(code, "ASOC_CONNECTION_LOST");
-  assert.match(String(message), /Cannot send standard input to 127\.0\.0\.1:\d+/);
+  assert.match(String(message), /Cannot send standard input to \S+ \(127\.0\.0\.1:\d+\)/);
 });
 
 test("a key in the home directory works, and is refused once others can read it", async () => {

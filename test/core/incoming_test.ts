@@ -11,7 +11,13 @@ import { settled, TestConn } from "../support/core_conn.ts";
 import { patternBytes, testCrypto } from "../support/core_crypto.ts";
 import { acceptFrame, DIALLER_ID, data, end, joinBytes, KEY, tensorFrames } from "../support/core_frames.ts";
 
-const PEER = { id: "a", nodeId: "a", address: { host: "10.0.0.1", port: 1 }, dialledAs: undefined };
+const PEER = {
+  id: "a",
+  nodeId: "a",
+  address: { host: "10.0.0.1", port: 1 },
+  dialledAs: undefined,
+  protocol: "v1" as const,
+};
 const hasCode = (code: string) => (error: unknown) => error instanceof AsocError && error.code === code;
 
 /** An open connection whose streams become IncomingStreams, as a node makes them. */

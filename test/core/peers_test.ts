@@ -10,6 +10,7 @@ const peer = (id: string): Peer => ({
   nodeId: id,
   address: { host: "10.0.0.1", port: 1 },
   dialledAs: undefined,
+  protocol: "v1",
 });
 const joined = (id: string): PeerEvent => ({ kind: "joined", peer: peer(id) });
 const hasCode = (code: string) => (error: unknown) => error instanceof AsocError && error.code === code;

@@ -203,7 +203,7 @@ for (const runtime of RUNTIMES) {
   });
 
   row(
-    "as dialler, it says HELLO and nothing else until it has an ACCEPT, and takes frames right behind that",
+    "as dialler, it says HELLO and CAPS and nothing else until it has an ACCEPT, and takes frames right behind that",
     async (victim) => {
       const dialled = Promise.withResolvers<RawPeer>();
       await using server = await RawServer.listen(dialled.resolve);
@@ -212,6 +212,8 @@ for (const runtime of RUNTIMES) {
       const said = await raw.take(50);
       const id = Buffer.from(victim.peer.id.replaceAll("-", ""), "hex");
       assert.ok(said.equals(frame(TYPE.HELLO, 0, 0, hello(KEY, id, said.subarray(46)))));
+      const caps = await raw.take(14 + 68);
+      assert.deepEqual([caps.readUInt8(1), caps.readUInt32BE(10), caps.readUInt8(14)], [TYPE.CONTROL, 68, 1]);
       assert.equal(raw.received.length, 0);
       const content = randomBytes(5000);
       raw.send(

@@ -25,7 +25,7 @@ for (const from of RUNTIMES) {
     test(`${from} to ${to}: no payload byte is copied, no frame is joined, and memory is used again`, async () => {
       await using receiver = await Peer.start(to);
       await using sender = await Peer.start(from, { peers: [receiver.address] });
-      await sender.event("joined", { id: receiver.address });
+      await sender.event("joined", { dialledAs: receiver.address });
       const send = async (count: number) => {
         const mark = receiver.mark;
         const sent = await sender.send(receiver.address, { bytes: TENSOR_BYTES, count });
@@ -52,7 +52,7 @@ for (const runtime of RUNTIMES) {
     await using receiver = await Peer.start(runtime, { limits: { memoryBudgetBytes, silenceMs: 4000 } });
     await using greedy = await Peer.start("node", { peers: [receiver.address] });
     await using other = await Peer.start("node", { peers: [receiver.address] });
-    for (const each of [greedy, other]) await each.event("joined", { id: receiver.address });
+    for (const each of [greedy, other]) await each.event("joined", { dialledAs: receiver.address });
     receiver.command({ cmd: "hold", peer: greedy.id });
     const endless = greedy.begin(receiver.address, { bytes: TENSOR_BYTES, count: 100 });
     const goesOn = async () => {

@@ -17,7 +17,7 @@ before(async () => {
   const peers = [...dialled.values()].map((peer) => peer.address);
   for (const runtime of RUNTIMES) diallers.set(runtime, await Peer.start(runtime, { peers }));
   for (const dialler of diallers.values()) {
-    for (const id of peers) await dialler.event("joined", { id });
+    for (const dialledAs of peers) await dialler.event("joined", { dialledAs });
     for (const peer of dialled.values()) await peer.event("joined", { id: dialler.id });
   }
 });
@@ -69,7 +69,7 @@ for (const from of RUNTIMES) {
       const dialler = pick(diallers, from);
       const peer = pick(dialled, to);
       await exchange(dialler, peer, peer.address, dialler.id);
-      await exchange(peer, dialler, dialler.id, peer.address);
+      await exchange(peer, dialler, dialler.id, peer.id);
     });
   }
 }
@@ -100,7 +100,7 @@ for (const runtime of RUNTIMES) {
     await using first = await Peer.start(runtime);
     const name = first.address;
     await using sender = await Peer.start(NEXT[runtime], { peers: [name], limits: SOON });
-    await sender.event("joined", { id: name });
+    await sender.event("joined", { dialledAs: name });
     const id = sender.begin(name, { endless: true });
     const { streamId } = await first.event("progress");
     await first.kill();
@@ -108,11 +108,11 @@ for (const runtime of RUNTIMES) {
     assert.equal(failed.code, "ASOC_CONNECTION_LOST");
     assert.match(String(failed.message), new RegExp(`Stream ${streamId} was not sent whole`));
     assert.equal((failed.details as { streamId?: number }).streamId, streamId);
-    await sender.event("left", { id: name });
+    await sender.event("left", { dialledAs: name });
     await sender.event("dialFailed");
     const from = sender.mark;
     await using second = await Peer.start(runtime, { port: first.port });
-    await sender.event("joined", { id: name }, 20_000, from);
+    await sender.event("joined", { dialledAs: name }, 20_000, from);
     await second.receives(await sender.send(name, { bytes: MiB }), sender.id, 0);
   });
 

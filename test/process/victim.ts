@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after } from "node:test";
 import type { Json, RuntimeName } from "../support/process.ts";
-import { freshId, idText, RawPeer } from "../support/raw_peer.ts";
+import { frame, freshId, idText, RawPeer, TYPE } from "../support/raw_peer.ts";
 import { KEY, MiB, Peer, type PeerOptions, type Told } from "./peer.ts";
 
 const GOOD: Record<RuntimeName, RuntimeName> = { node: "bun", bun: "deno", deno: "node" };
@@ -26,8 +26,12 @@ export class Victim {
   static async start(runtime: RuntimeName, options: PeerOptions): Promise<Victim> {
     const peer = await Peer.start(runtime, options);
     try {
-      const good = await Peer.start(GOOD[runtime], { peers: [peer.address] });
-      await good.event("joined", { id: peer.address });
+      const { community } = options;
+      const good = await Peer.start(GOOD[runtime], {
+        peers: [peer.address],
+        ...(community === undefined ? {} : { community }),
+      });
+      await good.event("joined", { dialledAs: peer.address });
       const sending = good.begin(peer.address, { bytes: TENSOR_BYTES, count: 1e6, paceMs: 1 });
       await peer.event("tensor", { peer: good.id });
       return new Victim(peer, good, sending);
@@ -45,6 +49,8 @@ export class Victim {
   async join(): Promise<{ raw: RawPeer; id: string }> {
     const id = freshId();
     const raw = await RawPeer.join(this.port, KEY, id);
+    raw.send(frame(TYPE.CONTROL, 0, 0)); // no CAPS: the node need not wait for any
+    await this.peer.event("joined", { id: idText(id) });
     return { raw, id: idText(id) };
   }
 

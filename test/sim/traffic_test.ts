@@ -122,6 +122,7 @@ test("silence of 30 s on an open stream ends the connection", async () => {
   assert.ok(world.time.nowMs() - startMs <= 30_000);
   await world.time.run(10);
   assert.equal(peer.sink.failures + peer.sink.ends, 1);
+  peer.conn.abort(); // a FIN is no end for it
   await world.finish();
 });
 

@@ -6,6 +6,7 @@
  */
 import { DEFAULT_LIMITS, type Limits, type Timing } from "../../src/core/limits.ts";
 import type { InboundStream } from "../../src/core/session/inbound_stream.ts";
+import type { X1Config } from "../../src/core/session/negotiation.ts";
 import type { OutboundStream } from "../../src/core/session/outbound.ts";
 import { Session } from "../../src/core/session/session.ts";
 import type { SessionEvent } from "../../src/core/session/session_types.ts";
@@ -14,6 +15,10 @@ import { testCrypto } from "./core_crypto.ts";
 import { ACCEPTOR_ID, DIALLER_ID, KEY } from "./core_frames.ts";
 
 export interface PairOptions {
+  /** What each side says in CAPS; undefined: it speaks v1 only. */
+  readonly x1?: { readonly dialler?: X1Config; readonly acceptor?: X1Config };
+  readonly mustProve?: boolean;
+  readonly diallerId?: Uint8Array;
   readonly limits?: Partial<Limits & Timing>;
   readonly acceptorKey?: Uint8Array;
   /** Bytes of the next part. Default: all there are. */
@@ -46,11 +51,24 @@ export class Side {
   /** @internal */ finDue = false;
   readonly #sources = new Map<OutboundStream, Uint8Array[]>();
 
-  constructor(role: "dialler" | "acceptor", key: Uint8Array, limits: Limits & Timing, nowMs: number) {
+  constructor(role: "dialler" | "acceptor", key: Uint8Array, options: PairOptions, nowMs: number) {
+    const limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.pool = new BufferPool(limits);
-    const nodeId = role === "dialler" ? DIALLER_ID : ACCEPTOR_ID;
+    const nodeId = role === "dialler" ? (options.diallerId ?? DIALLER_ID) : ACCEPTOR_ID;
+    const x1 = options.x1?.[role];
+    const { mustProve = false } = options;
     this.session = new Session(
-      { role, nodeId, key, challenge: 7, limits, crypto: testCrypto(), pool: this.pool },
+      {
+        role,
+        nodeId,
+        key,
+        challenge: 7,
+        limits,
+        crypto: testCrypto(role === "dialler" ? 1 : 2),
+        pool: this.pool,
+        mustProve: () => mustProve,
+        ...(x1 ? { x1 } : {}),
+      },
       nowMs,
     );
   }
@@ -118,9 +136,8 @@ export class SessionPair {
   readonly #direct: () => boolean;
 
   constructor(options: PairOptions = {}) {
-    const limits = { ...DEFAULT_LIMITS, ...options.limits };
-    this.dialler = new Side("dialler", KEY, limits, this.nowMs);
-    this.acceptor = new Side("acceptor", options.acceptorKey ?? KEY, limits, this.nowMs);
+    this.dialler = new Side("dialler", KEY, options, this.nowMs);
+    this.acceptor = new Side("acceptor", options.acceptorKey ?? KEY, options, this.nowMs);
     this.#cut = options.cut ?? (() => Number.MAX_SAFE_INTEGER);
     this.#delayMs = options.delayMs ?? (() => 0);
     this.#direct = options.direct ?? (() => true);
@@ -131,6 +148,15 @@ export class SessionPair {
     const pair = new SessionPair(options);
     pair.run();
     return pair;
+  }
+
+  /** Changes the bytes of every write, in the order in which they are written. */
+  corrupt: (bytes: Uint8Array) => void = () => {};
+
+  /** Bytes that `from` has not written arrive on the other side as if it had. */
+  inject(from: Side, bytes: Uint8Array): void {
+    const to = from === this.dialler ? this.acceptor : this.dialler;
+    to.inbox.push({ atMs: this.#arrival(to), bytes });
   }
 
   /** Everything that is under way happens, however long it takes; deadlines are not waited for. */
@@ -183,7 +209,9 @@ export class SessionPair {
     const closed = side.events.find((event) => event.kind === "closed");
     if (closed?.kind === "closed" && closed.error && !side.over) {
       side.writing = undefined;
-      other.inbox.push({ atMs: this.nowMs, bytes: "lost" });
+      const { lastWords } = side.session;
+      if (lastWords && !other.over) other.inbox.push({ atMs: this.#arrival(other), bytes: lastWords });
+      if (!other.over) other.inbox.push({ atMs: this.#arrival(other), bytes: "lost" });
       this.#lose(side);
       return true;
     }
@@ -218,6 +246,7 @@ export class SessionPair {
     for (const part of side.writing?.parts ?? []) {
       for (let at = 0; at < part.length; ) {
         const bytes = part.slice(at, at + Math.max(1, this.#cut()));
+        this.corrupt(bytes);
         at += bytes.length;
         if (!other.over) other.inbox.push({ atMs: this.#arrival(other), bytes });
       }

@@ -5,13 +5,19 @@ import type { TensorMemory } from "../tensor/memory_account.ts";
 import { ACCEPT_BYTES } from "../wire/accept.ts";
 import { frameName, type Header } from "../wire/header.ts";
 import { HELLO_BYTES } from "../wire/hello.ts";
+import { opName } from "../wire/records/ops.ts";
 import type { InboundStream } from "./inbound_stream.ts";
 import type { OutboundStream } from "./outbound.ts";
 import { State, stateName } from "./transitions.ts";
 
-/** Neither side has proven anything yet. */
+/** No stream may begin yet. */
 export function isHandshaking(state: State): boolean {
-  return state === State.HELLO_SENT || state === State.HELLO_AWAITED;
+  return (
+    state === State.HELLO_SENT ||
+    state === State.HELLO_AWAITED ||
+    state === State.CAPS_AWAITED ||
+    state === State.PROOF_AWAITED
+  );
 }
 
 /** A frame that the state does not allow, or a handshake frame of another shape. */
@@ -20,6 +26,8 @@ export function unexpectedFrame(state: State, header: Header): ProtocolError {
   let expected = "a frame of an open session";
   if (state === State.HELLO_AWAITED) expected = `HELLO of ${HELLO_BYTES} bytes`;
   if (state === State.HELLO_SENT) expected = `ACCEPT of ${ACCEPT_BYTES} bytes`;
+  if (state === State.CAPS_AWAITED) expected = "CONTROL with CAPS";
+  if (state === State.PROOF_AWAITED) expected = "CONTROL with PROOF";
   const code = isHandshaking(state) ? "ASOC_BAD_HANDSHAKE" : "ASOC_UNEXPECTED_FRAME";
   return new ProtocolError(code, `Cannot read frame: expected ${expected}, got ${got}`, {
     details: { expected, got },
@@ -32,6 +40,36 @@ export function payloadTooLarge(header: Header, limit: number): LimitError {
     "ASOC_FRAME_TOO_LARGE",
     `Cannot read ${frameName(type)} of stream ${streamId}: ${payloadBytes} bytes, at most ${limit} (maxPayloadBytes)`,
     { details: { streamId, limit: "maxPayloadBytes", expected: limit, got: payloadBytes } },
+  );
+}
+
+/** CAPS after the time for it: the other side speaks x1, and this connection has begun without. */
+export function lateCaps(limits: Timing): ProtocolError {
+  return new ProtocolError(
+    "ASOC_UNEXPECTED_RECORD",
+    `Cannot go on: CAPS came later than ${limits.capsWaitMs} ms after HELLO (capsWaitMs); dial again`,
+    { details: { limit: "capsWaitMs", expected: limits.capsWaitMs } },
+  );
+}
+
+export function controlTooLarge(header: Header, limit: number): LimitError {
+  const { streamId, payloadBytes } = header;
+  return new LimitError(
+    "ASOC_FRAME_TOO_LARGE",
+    `Cannot read CONTROL of stream ${streamId}: ${payloadBytes} bytes, at most ${limit}`,
+    { details: { streamId, limit: "CONTROL payload", expected: limit, got: payloadBytes } },
+  );
+}
+
+/** A record that is known and may not come now. */
+export function unexpectedRecord(expected: string, op: number): ProtocolError {
+  const got = opName(op);
+  return new ProtocolError(
+    "ASOC_UNEXPECTED_RECORD",
+    `Cannot read CONTROL: expected ${expected}, got ${got}`,
+    {
+      details: { expected, got },
+    },
   );
 }
 

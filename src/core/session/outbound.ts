@@ -110,6 +110,14 @@ export class Outbound {
   get inFlight(): boolean {
     return this.#inFlight;
   }
+  /** A frame may be written now without cutting another in two. */
+  get atBoundary(): boolean {
+    return !this.#inFlight && this.#partial === undefined;
+  }
+  /** Frames of stream 0 that wait to be written. */
+  get waitingControl(): number {
+    return this.#control.length;
+  }
   /** There is something to write, and no batch under way. */
   get waiting(): boolean {
     if (this.#inFlight) return false;
@@ -134,10 +142,10 @@ export class Outbound {
     return { frames: this.#frames, payloadBytes: this.#bytes, coalescedBytes: this.#coalesced };
   }
 
-  /** A frame of the handshake or a keepalive: header and payload together, sent before any stream. */
-  sendControl(type: number, payload: Uint8Array): void {
+  /** A frame of stream 0: header and payload together, sent before any stream. */
+  sendControl(type: number, seq: number, payload: Uint8Array): void {
     const frame = new Uint8Array(HEADER_BYTES + payload.length);
-    encodeHeader(frame, 0, type, 0, 0, payload.length);
+    encodeHeader(frame, 0, type, 0, seq, payload.length);
     frame.set(payload, HEADER_BYTES);
     this.#control.push(frame);
   }
@@ -210,13 +218,13 @@ export class Outbound {
     this.#freshTurn = false; // a fresh stream leads every batch
     let slabAt = 0;
     let slabFrom = 0;
-    for (const frame of this.#control) {
-      parts.push(frame);
-      this.#batchBytes += frame.length;
-      this.#frames++;
-    }
-    this.#control = [];
     while (this.#batchBytes < this.#writeBytes && parts.length < MAX_PARTS) {
+      // Before everything but the rest of a chunk, whose header is out.
+      if (this.#control.length > 0 && !this.#partial) {
+        if (slabAt > slabFrom) parts.push(this.#slab.subarray(slabFrom, slabAt));
+        slabFrom = slabAt;
+        this.#takeControl(parts);
+      }
       if (slabAt + 2 * HEADER_BYTES + SMALL_PAYLOAD_BYTES > SLAB_BYTES) break;
       const stream = this.#takeTurn();
       if (!stream) break;
@@ -268,6 +276,15 @@ export class Outbound {
     this.#inFlight = true;
     this.#batchAtMs = nowMs;
     return true;
+  }
+
+  #takeControl(parts: Uint8Array[]): void {
+    for (const frame of this.#control) {
+      parts.push(frame);
+      this.#batchBytes += frame.length;
+      this.#frames++;
+    }
+    this.#control = [];
   }
 
   #takeTurn(): OutboundStream | undefined {

@@ -1,5 +1,6 @@
 /**
- * ONE connection, sans-IO: handshake, streams, keepalive and deadlines of RFC-0001.
+ * ONE connection, sans-IO: streams, keepalive and deadlines of RFC-0001, and the records of RFC-0004 once the
+ * handshake (`handshake.ts`) has shown that both sides speak x1.
  *
  * No sockets, no clock, no timers: bytes and times come in through `handle*`, wishes
  * through commands, and all that results is polled: `pollTransmit`, then `pollEvent`
@@ -8,28 +9,44 @@
  * Whoever drives it calls, after each `handle*` or command: pollTransmit → write,
  * pollEvent, pollDeadline, and pauses the connection while `stalled`.
  */
-import { AsocError, AuthError, ConnectionError, type LimitError } from "../errors.ts";
-import { KiB } from "../limits.ts";
+import { AsocError, ConnectionError, LimitError, ProtocolError } from "../errors.ts";
+import {
+  CHUNK_BYTES,
+  KiB,
+  MAX_CONTROL_BYTES,
+  MAX_HANDSHAKE_CONTROL_BYTES,
+  MAX_WAITING_ANSWERS,
+} from "../limits.ts";
 import type { TensorMemory } from "../tensor/memory_account.ts";
-import { ACCEPT_BYTES, decodeAccept, encodeAccept, makeToken } from "../wire/accept.ts";
+import { ACCEPT_BYTES } from "../wire/accept.ts";
 import { type FrameConsumer, FrameReader } from "../wire/frame_reader.ts";
 import { FrameType, type Header } from "../wire/header.ts";
-import { decodeHello, encodeHello, HELLO_BYTES } from "../wire/hello.ts";
+import { HELLO_BYTES } from "../wire/hello.ts";
+import type { CapsRecord } from "../wire/records/caps.ts";
+import { type RawRecord, splitRecords } from "../wire/records/framing.ts";
+import { RecordOp } from "../wire/records/ops.ts";
+import { decodeRecord, encodeControl, unknownCritical, type X1Record } from "../wire/records/records.ts";
+import { farewell } from "./farewell.ts";
 import {
   connectionLost,
+  controlTooLarge,
   handshakeRefused,
   incomplete,
   isHandshaking,
+  lateCaps,
   notSentWhole,
   payloadTooLarge,
   timedOut,
   tooSlow,
   truncatedFrame,
   unexpectedFrame,
+  unexpectedRecord,
 } from "./faults.ts";
+import { Handshake } from "./handshake.ts";
 import { Inbound } from "./inbound.ts";
 import type { InboundContext, InboundStream } from "./inbound_stream.ts";
 import { Outbound, type OutboundStream } from "./outbound.ts";
+import { Pings } from "./pings.ts";
 import type { SessionConfig, SessionCounters, SessionEvent } from "./session_types.ts";
 import { Action, frameInput, Input, State, stateName, transition } from "./transitions.ts";
 
@@ -44,6 +61,8 @@ interface Deadlines {
   silence: number;
   linger: number;
   keepalive: number;
+  /** CAPS has not come: the other side is taken for a v0.1 peer. */
+  caps: number;
 }
 
 export class Session implements FrameConsumer {
@@ -67,14 +86,37 @@ export class Session implements FrameConsumer {
   #finishedMs = 0;
   #finPending = false;
   #keepalive = false;
-  #handshakeBytes = new Uint8Array(HELLO_BYTES);
-  #handshakeFilled = 0;
+  readonly #handshake: Handshake;
+  /** When HELLO was answered. */
+  #answeredMs = 0;
+  /** The other side's CAPS, once its proof has held. */
+  #peer: CapsRecord | undefined;
+  /** No CAPS came in time: one that comes now is late, and the connection has to be made again. */
+  #capsMissed = false;
+  /** Payload of the CONTROL frame that is being read. */
+  #control = new Uint8Array(0);
+  #controlFilled = 0;
+  #controlSeqIn = 0;
+  /** The CONTROL frame that is being read lies where CAPS must: on stream 0, seq 0. */
+  #controlOnZero = false;
+  #controlSeqOut = 0;
+  readonly #pings = new Pings();
+  /** Said before the connection is cut. */
+  #lastWords: Uint8Array | undefined;
   #action: Action = Action.SKIP;
   #framesIn = 0;
   #unknownFrames = 0;
   #controlFrames = 0;
   #error: AsocError | undefined;
-  readonly #at: Deadlines = { handshake: 0, sendStall: 0, reader: 0, silence: 0, linger: 0, keepalive: 0 };
+  readonly #at: Deadlines = {
+    handshake: 0,
+    sendStall: 0,
+    reader: 0,
+    silence: 0,
+    linger: 0,
+    keepalive: 0,
+    caps: 0,
+  };
 
   constructor(config: SessionConfig, nowMs: number) {
     this.#config = config;
@@ -88,10 +130,7 @@ export class Session implements FrameConsumer {
       failed: (streamId, error) => this.#emit({ kind: "streamFailed", streamId, error }),
     });
     this.#outbound = new Outbound(config.role === "dialler" ? 1 : 2);
-    if (config.role === "dialler") {
-      const hello = { nodeId: config.nodeId, challenge: config.challenge ?? 0 };
-      this.#outbound.sendControl(FrameType.HELLO, encodeHello(hello, config.key, config.crypto));
-    }
+    this.#handshake = new Handshake(config, (type, payload) => this.#send(type, payload));
   }
 
   // --- what it is now
@@ -104,6 +143,22 @@ export class Session implements FrameConsumer {
   }
   get closed(): boolean {
     return this.#state === State.CLOSED;
+  }
+  /** What the other side said in CAPS; undefined before its proof, and for a v0.1 peer. */
+  get peer(): CapsRecord | undefined {
+    return this.#peer;
+  }
+  /** Round trip of the last PING that was answered, in ms. */
+  get roundTripMs(): number | undefined {
+    return this.#pings.roundTripMs;
+  }
+  /** How far the other side's wall clock is ahead of ours, in ms, as of the last PING. */
+  get clockSkewMs(): number | undefined {
+    return this.#pings.clockSkewMs;
+  }
+  /** One frame to send before the connection is cut: why. */
+  get lastWords(): Uint8Array | undefined {
+    return this.#lastWords;
   }
   /** Nothing should be read: memory is used up, or a reader is behind. */
   get stalled(): boolean {
@@ -190,13 +245,18 @@ export class Session implements FrameConsumer {
   /** The peer's FIN; the socket has let go of its buffer. */
   handleFin(nowMs: number): void {
     this.#nowMs = nowMs;
-    if (this.closed) return;
+    if (this.closed) {
+      this.#letGo(); // it has read why it was cut, and closes
+      return;
+    }
     this.#finPending = this.#reader.stalled;
     if (this.#finPending) return; // what was spilled comes first
+    if (this.#state === State.CAPS_AWAITED && this.#handshake.mayFallBack && this.#reader.atBoundary)
+      this.#fallBack();
     const { action, next } = transition(this.#state, Input.FIN);
     if (!this.#reader.atBoundary) {
       this.#fail(truncatedFrame());
-    } else if (action === Action.LOST) {
+    } else if (action === Action.LOST || action === Action.FALL_BACK) {
       this.#fail(handshakeRefused("closed"));
     } else {
       this.#failArriving();
@@ -235,9 +295,13 @@ export class Session implements FrameConsumer {
     else if (due(at.reader)) this.#fail(this.#tooSlow());
     else if (due(at.silence)) this.#fail(timedOut("silence", this.#state, limits));
     else if (due(at.linger)) this.#fail(timedOut("linger", this.#state, limits));
-    else if (due(at.keepalive)) {
+    else if (due(at.caps)) {
+      this.#capsMissed = true;
+      this.#fallBack();
+    } else if (due(at.keepalive)) {
       this.#lastKeepaliveMs = nowMs;
-      this.#outbound.sendControl(FrameType.CONTROL, new Uint8Array(0));
+      if (this.#peer) this.#sendRecords(this.#pings.ping(this.#config, nowMs));
+      else this.#send(FrameType.CONTROL, new Uint8Array(0));
     }
   }
 
@@ -248,7 +312,17 @@ export class Session implements FrameConsumer {
     if (!this.open) {
       throw new ConnectionError("ASOC_CLOSED", `Cannot open a stream: session is ${stateName(this.#state)}`);
     }
-    return this.#outbound.open(chunkBytes);
+    const peer = this.#peer;
+    if (peer && this.#outbound.openStreams >= peer.maxStreams) {
+      const details = { limit: "max_streams", expected: peer.maxStreams, got: peer.maxStreams + 1 };
+      throw new LimitError(
+        "ASOC_TOO_MANY_STREAMS",
+        `Cannot open a stream: the peer takes ${peer.maxStreams} at once`,
+        { details },
+      );
+    }
+    const mostBytes = peer?.maxFrameBytes ?? Number.POSITIVE_INFINITY;
+    return this.#outbound.open(Math.min(chunkBytes ?? CHUNK_BYTES, mostBytes));
   }
 
   write(stream: OutboundStream, bytes: Uint8Array): void {
@@ -319,7 +393,10 @@ export class Session implements FrameConsumer {
   pollDeadline(): number | undefined {
     if (this.closed) return undefined;
     const at = this.#deadlines();
-    const earliest = Math.min(at.handshake, at.sendStall, at.reader, at.silence, at.linger, at.keepalive);
+    const earliest = Math.min(
+      Math.min(at.handshake, at.sendStall, at.reader, at.silence),
+      Math.min(at.linger, at.keepalive, at.caps),
+    );
     return earliest === Number.POSITIVE_INFINITY ? undefined : earliest;
   }
 
@@ -332,14 +409,19 @@ export class Session implements FrameConsumer {
     const handshaking = isHandshaking(state);
     const stalledMs = this.#stalledSinceMs;
     const reading = stalledMs === undefined;
-    const waiting = reading && !handshaking && this.#inbound.openStreams > 0;
     const kept = this.#keepalive && (state === State.OPEN || state === State.CLOSING);
+    // With PING and PONG silence means that nobody is there; without, only an open stream tells that something should come.
+    const expecting = this.#inbound.openStreams > 0 || (kept && this.#peer !== undefined);
+    const waiting = reading && !handshaking && expecting;
     const lingering = reading && state === State.FINISHED;
     at.handshake = handshaking ? this.#startedMs + limits.handshakeTimeoutMs : never;
     at.sendStall = this.#outbound.inFlight ? this.#outbound.inFlightSinceMs + limits.sendStallMs : never;
     at.reader = reading ? never : Math.max(stalledMs, this.#lastRoomMs) + limits.silenceMs;
-    at.silence = waiting ? this.#lastReadMs + limits.silenceMs : never;
+    const silenceMs = this.#peer ? Math.max(limits.silenceMs, 2 * limits.keepaliveMs) : limits.silenceMs;
+    at.silence = waiting ? this.#lastReadMs + silenceMs : never;
     at.linger = lingering ? Math.max(this.#finishedMs, this.#lastReadMs) + limits.lingerMs : never;
+    const capsAwaited = state === State.CAPS_AWAITED && this.#handshake.mayFallBack;
+    at.caps = capsAwaited ? this.#answeredMs + limits.capsWaitMs : never;
     at.keepalive = kept ? this.#lastKeepaliveMs + limits.keepaliveMs : never;
     return at;
   }
@@ -350,7 +432,18 @@ export class Session implements FrameConsumer {
   onHeader(header: Header): void {
     this.#framesIn++;
     const { limits } = this.#config;
-    const { action, next } = transition(this.#state, frameInput(header.type));
+    const input = frameInput(header.type);
+    let { action, next } = transition(this.#state, input);
+    const tooLong = action === Action.RECORDS && header.payloadBytes > MAX_HANDSHAKE_CONTROL_BYTES;
+    if (
+      action === Action.FALL_BACK ||
+      (tooLong && this.#state === State.CAPS_AWAITED && this.#handshake.mayFallBack)
+    ) {
+      this.#fallBack();
+      ({ action, next } = transition(this.#state, input));
+    }
+    if (action === Action.SKIP && header.type === FrameType.CONTROL && this.#readsControl(header))
+      action = Action.RECORDS;
     this.#action = action;
     switch (action) {
       case Action.CHECK_HELLO:
@@ -358,6 +451,9 @@ export class Session implements FrameConsumer {
         break;
       case Action.CHECK_ACCEPT:
         this.#expectHandshake(header, ACCEPT_BYTES);
+        break;
+      case Action.RECORDS:
+        this.#beginControl(header);
         break;
       case Action.STREAM:
       case Action.SKIP:
@@ -379,9 +475,10 @@ export class Session implements FrameConsumer {
 
   /** @internal */
   payloadTarget(remainingBytes: number): Uint8Array | undefined {
-    if (this.#action === Action.CHECK_HELLO || this.#action === Action.CHECK_ACCEPT) {
-      return this.#handshakeBytes.subarray(this.#handshakeFilled, this.#handshakeFilled + remainingBytes);
-    }
+    if (this.#action === Action.CHECK_HELLO || this.#action === Action.CHECK_ACCEPT)
+      return this.#handshake.target(remainingBytes);
+    if (this.#action === Action.RECORDS)
+      return this.#control.subarray(this.#controlFilled, this.#controlFilled + remainingBytes);
     return this.#inbound.payloadTarget(remainingBytes);
   }
 
@@ -393,13 +490,19 @@ export class Session implements FrameConsumer {
   /** @internal */
   onPayload(byteCount: number): void {
     if (this.#action === Action.STREAM) this.#inbound.onPayload(byteCount);
-    else if (this.#action !== Action.SKIP) this.#handshakeFilled += byteCount;
+    else if (this.#action === Action.RECORDS) this.#controlFilled += byteCount;
+    else if (this.#action !== Action.SKIP) this.#handshake.filled(byteCount);
   }
 
   /** @internal */
   onFrameEnd(): void {
-    if (this.#action === Action.CHECK_HELLO) this.#checkHello();
-    else if (this.#action === Action.CHECK_ACCEPT) this.#checkAccept();
+    if (this.#action === Action.CHECK_HELLO) {
+      this.#answeredMs = this.#nowMs;
+      const next = this.#handshake.handleHello();
+      this.#capsMissed = next === State.OPEN && this.#config.x1 !== undefined;
+      this.#advance(next);
+    } else if (this.#action === Action.CHECK_ACCEPT) this.#advance(this.#handshake.handleAccept());
+    else if (this.#action === Action.RECORDS) this.#handleControl(this.#control);
   }
 
   // --- inside
@@ -410,24 +513,102 @@ export class Session implements FrameConsumer {
     }
   }
 
-  #checkHello(): void {
-    const { key, crypto, admit } = this.#config;
-    const hello = decodeHello(this.#handshakeBytes, key, crypto);
-    if (!hello.authentic) throw new AuthError("ASOC_WRONG_KEY", "HELLO refused: signed with another key");
-    const refused = admit?.(hello.nodeId, hello.challenge);
-    if (refused) throw refused;
-    const token = makeToken(this.#config.nodeId, key, crypto);
-    this.#outbound.sendControl(FrameType.ACCEPT, encodeAccept(token, key, crypto));
-    this.#state = transition(this.#state, Input.HELLO).next;
-    this.#emit({ kind: "open", nodeId: hello.nodeId, token });
+  /** The handshake has got that far. */
+  #advance(state: State): void {
+    this.#state = state;
+    if (state !== State.OPEN) return;
+    const { nodeId, caps } = this.#handshake.opened;
+    this.#peer = caps;
+    this.#emit({ kind: "open", nodeId, caps });
   }
 
-  #checkAccept(): void {
-    const { key, crypto } = this.#config;
-    const accept = decodeAccept(this.#handshakeBytes.subarray(0, ACCEPT_BYTES), key, crypto);
-    if (!accept.authentic) throw new AuthError("ASOC_WRONG_KEY", "ACCEPT refused: signed with another key");
-    this.#state = transition(this.#state, Input.ACCEPT).next;
-    this.#emit({ kind: "open", nodeId: undefined, token: accept.token });
+  #fallBack(): void {
+    this.#handshake.fallBack();
+    this.#advance(State.OPEN);
+  }
+
+  /** Whether records are looked for in a CONTROL frame of an open session. */
+  #readsControl(header: Header): boolean {
+    return (
+      this.#peer !== undefined || (this.#capsMissed && header.payloadBytes <= MAX_HANDSHAKE_CONTROL_BYTES)
+    );
+  }
+
+  #beginControl(header: Header): void {
+    const { payloadBytes, streamId, seq } = header;
+    const handshaking = isHandshaking(this.#state);
+    if (streamId !== 0 && handshaking && !this.#handshake.mayFallBack)
+      throw unexpectedFrame(this.#state, header);
+    const limit = handshaking ? MAX_HANDSHAKE_CONTROL_BYTES : MAX_CONTROL_BYTES;
+    if (payloadBytes > limit) throw controlTooLarge(header, limit);
+    // Of a peer that may not speak x1 nothing can be said about the seq of its CONTROL frames.
+    if (!this.#handshake.mayFallBack && seq !== this.#controlSeqIn) {
+      throw new ProtocolError(
+        "ASOC_UNEXPECTED_RECORD",
+        `Cannot read CONTROL: expected seq ${this.#controlSeqIn}, got ${seq}`,
+        { details: { expected: this.#controlSeqIn, got: seq, streamId } },
+      );
+    }
+    this.#controlOnZero = streamId === 0 && seq === 0;
+    this.#controlSeqIn = (seq + 1) >>> 0;
+    this.#controlFrames++;
+    this.#control = new Uint8Array(payloadBytes);
+    this.#controlFilled = 0;
+  }
+
+  #handleControl(payload: Uint8Array): void {
+    if (!isHandshaking(this.#state)) {
+      if (this.#peer) this.#handleRecords(splitRecords(payload));
+      else if (payload[0] === RecordOp.CAPS) throw lateCaps(this.#config.limits);
+      return;
+    }
+    const step = this.#handshake.handleControl(this.#state, payload, this.#controlOnZero);
+    if (!step) {
+      this.#fallBack();
+      return;
+    }
+    if (step.next !== this.#state) this.#advance(step.next);
+    if (step.rest.length > 0) this.#handleRecords(step.rest);
+  }
+
+  #handleRecords(raws: readonly RawRecord[]): void {
+    for (const raw of raws) {
+      const record = decodeRecord(raw);
+      if (record) this.#handleRecord(record, raw);
+    }
+  }
+
+  #handleRecord(record: X1Record, raw: RawRecord): void {
+    switch (record.kind) {
+      case "ping":
+        // Who asks and does not read gets no more answers than this; the latest ones are not worth memory.
+        if (this.#outbound.waitingControl >= MAX_WAITING_ANSWERS) break;
+        this.#sendRecords(this.#pings.answer(record, this.#config));
+        break;
+      case "pong":
+        this.#pings.handlePong(record, this.#config, this.#nowMs);
+        break;
+      case "error":
+        throw new ConnectionError("ASOC_PEER_ERROR", `The other side ended the connection: ${record.text}`, {
+          details: { code: record.code, streamId: record.stream, seq: record.frameSeq },
+        });
+      case "caps":
+      case "proof":
+        throw unexpectedRecord("a record of an open session", raw.op);
+      default:
+        // Laid out in RFC-0004 and not used by this side: as if it were not known.
+        if (raw.critical) throw unknownCritical(raw.op);
+    }
+  }
+
+  #sendRecords(...records: X1Record[]): void {
+    if (this.#state === State.FINISHED) return; // our FIN is out
+    this.#send(FrameType.CONTROL, encodeControl(records));
+  }
+
+  #send(type: number, payload: Uint8Array): void {
+    const counted = type === FrameType.CONTROL && this.#config.x1 !== undefined;
+    this.#outbound.sendControl(type, counted ? this.#controlSeqOut++ : 0, payload);
   }
 
   #beginRead(nowMs: number): boolean {
@@ -463,6 +644,10 @@ export class Session implements FrameConsumer {
 
   #fail(error: AsocError): void {
     this.#error = error;
+    if (this.#peer && this.#outbound.atBoundary) {
+      // What waits is dropped: the words take its place in the count.
+      this.#lastWords = farewell(error, this.#controlSeqOut - this.#outbound.waitingControl);
+    }
     this.#state = State.CLOSED;
     this.#outbound.fail(
       (stream) => notSentWhole(stream, error),

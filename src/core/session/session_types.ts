@@ -3,7 +3,9 @@ import type { AsocError } from "../errors.ts";
 import type { Limits, Timing } from "../limits.ts";
 import type { Crypto } from "../runtime.ts";
 import type { TensorMemory } from "../tensor/memory_account.ts";
+import type { CapsRecord } from "../wire/records/caps.ts";
 import type { InboundStream } from "./inbound_stream.ts";
+import type { X1Config } from "./negotiation.ts";
 import type { OutboundStream } from "./outbound.ts";
 
 export interface SessionConfig {
@@ -16,13 +18,29 @@ export interface SessionConfig {
   readonly crypto: Crypto;
   /** Until `useMemory` names the peer's. */
   readonly pool: TensorMemory;
+  /** Wall clock, ms since 1970; undefined: PING carries no time. */
+  readonly unixMs?: () => number;
+  /** What we say in CAPS; undefined: this side does not speak x1. */
+  readonly x1?: X1Config;
+  /** Whether the other side may not be without proof: asked with the id of its HELLO, or with undefined about whom we dialled. */
+  readonly mustProve?: (nodeId: Uint8Array | undefined) => boolean;
+  /** Whether the dialler with that id has come without CAPS before: then nobody waits for it. */
+  readonly isLegacy?: (nodeId: Uint8Array) => boolean;
   /** Asked once about an authentic HELLO: an error refuses it. */
   readonly admit?: (nodeId: Uint8Array, challenge: number) => AsocError | undefined;
 }
 
+/** Who is on the other side, and how. */
+export interface Opened {
+  /** Undefined where a v0.1 peer has answered our dial: its ACCEPT names nobody. */
+  readonly nodeId: Uint8Array | undefined;
+  /** What the other side can do; undefined: it does not speak x1. */
+  readonly caps: CapsRecord | undefined;
+}
+
 export type SessionEvent =
-  /** Both sides have proven the key. A dialler does not learn who answers (v1). */
-  | { readonly kind: "open"; readonly nodeId: Uint8Array | undefined; readonly token: Uint8Array }
+  /** Both sides have proven the key. */
+  | ({ readonly kind: "open" } & Opened)
   | { readonly kind: "stream"; readonly stream: InboundStream }
   | { readonly kind: "readable"; readonly stream: InboundStream }
   | { readonly kind: "streamFailed"; readonly streamId: number; readonly error: AsocError }

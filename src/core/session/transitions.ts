@@ -3,6 +3,9 @@
  *
  *   dialler:  HELLO_SENT ── ACCEPT ──▶ OPEN          acceptor:  HELLO_AWAITED ── HELLO ──▶ OPEN
  *
+ * Where a side may speak x1 (RFC-0004), CAPS_AWAITED and PROOF_AWAITED lie before OPEN; a v1 frame in CAPS_AWAITED
+ * falls back to OPEN where that is allowed.
+ *
  *   OPEN ── close ──▶ CLOSING ── all sent, nothing arriving ──▶ FINISHED (FIN sent) ── FIN ──▶ CLOSED
  *     └──── FIN ────▶ PEER_DONE ── all sent ──▶ CLOSED ◀── FIN and all sent ── CLOSING
  *
@@ -20,6 +23,10 @@ export const State = {
   /** The peer's FIN has come; our streams finish. */
   PEER_DONE: 5,
   CLOSED: 6,
+  /** Both v1 proofs are in; the other side's CAPS decides whether x1 follows. */
+  CAPS_AWAITED: 7,
+  /** The other side speaks x1; nothing counts before its PROOF. */
+  PROOF_AWAITED: 8,
 } as const;
 export type State = (typeof State)[keyof typeof State];
 
@@ -52,6 +59,10 @@ export const Action = {
   /** The FIN came before the handshake was over. */
   LOST: 7,
   IGNORE: 8,
+  /** A CONTROL frame whose records count. */
+  RECORDS: 9,
+  /** A v1 frame where CAPS could come: the other side does not speak x1. */
+  FALL_BACK: 10,
 } as const;
 export type Action = (typeof Action)[keyof typeof Action];
 
@@ -101,6 +112,20 @@ const TABLE: Readonly<Record<State, Partial<Record<Input, Transition>>>> = {
   [State.PEER_DONE]: {
     [Input.CLOSE]: { action: Action.IGNORE, next: State.PEER_DONE },
     [Input.DRAINED]: { action: Action.SEND_FIN, next: State.CLOSED },
+  },
+  [State.CAPS_AWAITED]: {
+    [Input.UNKNOWN]: { action: Action.FALL_BACK, next: State.OPEN },
+    [Input.DATA]: { action: Action.FALL_BACK, next: State.OPEN },
+    [Input.END]: { action: Action.FALL_BACK, next: State.OPEN },
+    [Input.CONTROL]: { action: Action.RECORDS, next: State.CAPS_AWAITED },
+    [Input.FIN]: { action: Action.FALL_BACK, next: State.OPEN },
+    [Input.CLOSE]: { action: Action.NOTE, next: State.CLOSED },
+  },
+  [State.PROOF_AWAITED]: {
+    [Input.UNKNOWN]: { action: Action.SKIP, next: State.PROOF_AWAITED },
+    [Input.CONTROL]: { action: Action.RECORDS, next: State.PROOF_AWAITED },
+    [Input.FIN]: { action: Action.LOST, next: State.CLOSED },
+    [Input.CLOSE]: { action: Action.NOTE, next: State.CLOSED },
   },
   [State.CLOSED]: {
     [Input.FIN]: { action: Action.IGNORE, next: State.CLOSED },

@@ -23,8 +23,8 @@ export interface Link {
   readonly remote: Address;
   /** What we dialled, for outbound links. */
   readonly target: Target | undefined;
-  /** The token of its ACCEPT: recognises the acceptor among known ids. */
-  readonly token: Uint8Array;
+  /** Whether both sides have proven themselves: the id is certain then, as far as a holder of the key is to be believed. */
+  readonly proven: boolean;
 }
 
 export interface Target {
@@ -52,6 +52,8 @@ export interface Peer {
   readonly address: Address;
   /** What it was dialled as: HOST:PORT of `peers`. */
   readonly dialledAs: string | undefined;
+  /** "x1": it has proven itself (RFC-0100). "v1": a v0.1 peer. */
+  readonly protocol: "x1" | "v1";
 }
 
 export type SwarmEvent =
@@ -76,8 +78,6 @@ export interface SwarmConfig {
   readonly limits: Limits & Timing;
   /** Uniform in [0, 1). */
   readonly random: () => number;
-  /** Whether `nodeId` made the token of an ACCEPT. */
-  readonly isTokenOf: (token: Uint8Array, nodeId: string) => boolean;
 }
 
 export class Swarm {
@@ -85,7 +85,7 @@ export class Swarm {
   readonly #targets = new Map<string, Target>();
   readonly #links = new Map<number, Link>();
   readonly #dropped = new Map<string, number>();
-  /** Nodes that a token has named: another token at their address is another node's. */
+  /** Nodes that have proven themselves: who answers at their address without proof is another. */
   readonly #proven = new Set<string>();
   #events: SwarmEvent[] = [];
   #nextLinkId = 1;
@@ -132,21 +132,6 @@ export class Swarm {
     return new Set(newest.values());
   }
 
-  /** Whether the peer of `link` is known to fail a stream whose frames are out of order: its token shows our kind. */
-  checksOrder(link: Link): boolean {
-    const { nodeId } = link;
-    if (!nodeId) return false;
-    for (const other of this.#links.values()) {
-      if (
-        other.direction === "outbound" &&
-        other.nodeId === nodeId &&
-        this.#config.isTokenOf(other.token, nodeId)
-      )
-        return true;
-    }
-    return false;
-  }
-
   /**
    * The peers that "all" means. A dialled v0.1 peer whose id is unknown is passed over when a named one has
    * dialled us from the same host: most likely they are the same (RFC-0001, Peers: a limit of v1).
@@ -171,10 +156,8 @@ export class Swarm {
   /** Discovery has seen `nodeId` at `address`. */
   handleFound(nodeId: string, address: Address, nowMs: number): void {
     for (const link of this.#links.values()) {
-      if (link.direction !== "outbound" || link.nodeId === nodeId || !sameAddress(link, address)) continue;
-      const isItsToken = this.#config.isTokenOf(link.token, nodeId);
-      if (isItsToken) this.#prove(nodeId);
-      if (isItsToken || (!link.nodeId && !this.#proven.has(nodeId))) this.#name(link, nodeId);
+      if (link.direction !== "outbound" || link.nodeId || !sameAddress(link, address)) continue;
+      if (!this.#proven.has(nodeId)) this.#name(link, nodeId);
     }
     const droppedMs = this.#dropped.get(nodeId);
     if (droppedMs !== undefined) {
@@ -236,29 +219,24 @@ export class Swarm {
     this.#events.push({ kind: "dialFailed", address, error, failures: target.failures, retryMs });
   }
 
-  /** The handshake of a dial is done. */
-  handleDialled(target: Target, remote: Address, token: Uint8Array): Link {
+  /** The handshake of a dial is done; `provenId` is who has proven itself there. */
+  handleDialled(target: Target, remote: Address, provenId: string | undefined): Link {
     target.state = "connected";
     target.failures = 0;
     target.tried = 0;
     target.lastError = undefined;
-    let nodeId = this.#recognise(token, target.nodeId);
+    let nodeId = provenId;
     if (nodeId) this.#prove(nodeId);
-    // A beacon's word is enough for a node whose tokens say nothing, not for one whose tokens have named it before.
+    // A beacon's word is enough for a node that cannot prove itself, not for one that has.
     else if (target.nodeId && !this.#proven.has(target.nodeId)) nodeId = target.nodeId;
     this.#answeredBy(target, nodeId);
-    return this.#join({ direction: "outbound", nodeId, remote, target, token });
+    return this.#join({ direction: "outbound", nodeId, remote, target, proven: provenId !== undefined });
   }
 
   /** A connection from `nodeId` is open. */
-  handleAccepted(nodeId: string, remote: Address, token: Uint8Array): Link {
-    for (const link of this.#links.values()) {
-      if (link.direction !== "outbound" || link.nodeId === nodeId) continue;
-      if (!this.#config.isTokenOf(link.token, nodeId)) continue;
-      this.#prove(nodeId);
-      this.#name(link, nodeId);
-    }
-    return this.#join({ direction: "inbound", nodeId, remote, target: undefined, token });
+  handleAccepted(nodeId: string, remote: Address, proven: boolean): Link {
+    if (proven) this.#prove(nodeId);
+    return this.#join({ direction: "inbound", nodeId, remote, target: undefined, proven });
   }
 
   handleClosed(link: Link, error: AsocError | undefined, nowMs: number): void {
@@ -326,15 +304,6 @@ export class Swarm {
     return false;
   }
 
-  /** Whose token it is, as far as we know the node. An address may have changed hands since a beacon named it. */
-  #recognise(token: Uint8Array, expected: string | undefined): string | undefined {
-    const known = new Set(expected === undefined ? [] : [expected]);
-    for (const link of this.#links.values()) if (link.nodeId) known.add(link.nodeId);
-    for (const target of this.#targets.values()) if (target.nodeId) known.add(target.nodeId);
-    for (const nodeId of known) if (this.#config.isTokenOf(token, nodeId)) return nodeId;
-    return undefined;
-  }
-
   #prove(nodeId: string): void {
     this.#proven.delete(nodeId);
     this.#proven.add(nodeId);
@@ -400,7 +369,13 @@ export function peerId(link: Link): string {
 
 /** The peer that `link` belongs to, as users see it. */
 export function peerOf(link: Link): Peer {
-  return { id: peerId(link), nodeId: link.nodeId, address: link.remote, dialledAs: dialledAs(link) };
+  return {
+    id: peerId(link),
+    nodeId: link.nodeId,
+    address: link.remote,
+    dialledAs: dialledAs(link),
+    protocol: link.proven ? "x1" : "v1",
+  };
 }
 
 function sameAddress(link: Link, address: Address): boolean {

@@ -39,23 +39,6 @@ export function decodeAccept(
 }
 
 /**
- * A fresh token that lets a dialler who knows our uuid from elsewhere recognise us, although a v1 ACCEPT
- * names nobody: `r[4] || HMAC-SHA256(key, "asoc/v1 token" || uuid || r)[:4]` (RFC-0001, Tokens).
- * To everybody else it is random.
- */
-export function makeToken(nodeId: Uint8Array, key: Uint8Array, crypto: Crypto): Uint8Array {
-  const token = new Uint8Array(TOKEN_BYTES);
-  token.set(crypto.randomBytes(4), 0);
-  token.set(tokenTag(token, nodeId, key, crypto), 4);
-  return token;
-}
-
-/** Whether the node `nodeId` made this token. */
-export function isTokenOf(token: Uint8Array, nodeId: Uint8Array, key: Uint8Array, crypto: Crypto): boolean {
-  return equalBytes(token.subarray(4), tokenTag(token, nodeId, key, crypto));
-}
-
-/**
  * A fresh token that tells a dialler that this side speaks the extension x1:
  * `r[4] || HMAC-SHA256(key, "asoc/x1 token" || r)[:4]`. To whoever does not know the key it is random.
  */
@@ -71,13 +54,4 @@ export function isX1Token(token: Uint8Array, key: Uint8Array, crypto: Crypto): b
 
 function x1TokenTag(r: Uint8Array, key: Uint8Array, crypto: Crypto): Uint8Array {
   return crypto.hmacSha256(key, joinBytes([utf8("asoc/x1 token"), r])).subarray(0, 4);
-}
-
-function tokenTag(token: Uint8Array, nodeId: Uint8Array, key: Uint8Array, crypto: Crypto): Uint8Array {
-  const label = utf8("asoc/v1 token");
-  const signed = new Uint8Array(label.length + nodeId.length + 4);
-  signed.set(label, 0);
-  signed.set(nodeId, label.length);
-  signed.set(token.subarray(0, 4), label.length + nodeId.length);
-  return crypto.hmacSha256(key, signed).subarray(0, 4);
 }

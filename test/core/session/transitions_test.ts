@@ -15,7 +15,7 @@ type InputName = keyof typeof Input;
 const states = Object.keys(State) as StateName[];
 const inputs = Object.keys(Input) as InputName[];
 
-/** What RFC-0001 allows, written apart from the table; all that is missing is refused. */
+/** What RFC-0001 and RFC-0004 allow, written apart from the table; all that is missing is refused. */
 const frames = (next: StateName) => ({
   UNKNOWN: ["SKIP", next],
   DATA: ["STREAM", next],
@@ -42,6 +42,20 @@ const EXPECTED: Record<StateName, Partial<Record<InputName, readonly string[]>>>
     FIN: ["NOTE", "CLOSED"],
     CLOSE: ["IGNORE", "FINISHED"],
     DRAINED: ["IGNORE", "FINISHED"],
+  },
+  CAPS_AWAITED: {
+    UNKNOWN: ["FALL_BACK", "OPEN"],
+    DATA: ["FALL_BACK", "OPEN"],
+    END: ["FALL_BACK", "OPEN"],
+    CONTROL: ["RECORDS", "CAPS_AWAITED"],
+    FIN: ["FALL_BACK", "OPEN"],
+    CLOSE: ["NOTE", "CLOSED"],
+  },
+  PROOF_AWAITED: {
+    UNKNOWN: ["SKIP", "PROOF_AWAITED"],
+    CONTROL: ["RECORDS", "PROOF_AWAITED"],
+    FIN: ["LOST", "CLOSED"],
+    CLOSE: ["NOTE", "CLOSED"],
   },
   PEER_DONE: { CLOSE: ["IGNORE", "PEER_DONE"], DRAINED: ["SEND_FIN", "CLOSED"] },
   CLOSED: { FIN: ["IGNORE", "CLOSED"], CLOSE: ["IGNORE", "CLOSED"], DRAINED: ["IGNORE", "CLOSED"] },
@@ -77,14 +91,19 @@ test("transition() never leaves CLOSED, whatever comes", () => {
   );
 });
 
-test("transition() opens by the handshake alone, and never goes back to it", () => {
+test("transition() opens by the handshake alone, or by falling back, and never goes back to it", () => {
   const handshake: StateName[] = ["HELLO_SENT", "HELLO_AWAITED"];
+  const extension: StateName[] = ["CAPS_AWAITED", "PROOF_AWAITED"];
   for (const state of states) {
     for (const input of inputs) {
-      const next = stateName(transition(State[state], Input[input]).next) as StateName;
-      if (next === "OPEN" && state !== "OPEN")
-        assert.ok(handshake.includes(state) && ["HELLO", "ACCEPT"].includes(input));
+      const { action, next: to } = transition(State[state], Input[input]);
+      const next = stateName(to) as StateName;
+      if (next === "OPEN" && state !== "OPEN") {
+        const shaken = handshake.includes(state) && ["HELLO", "ACCEPT"].includes(input);
+        assert.ok(shaken || actionName(action) === "FALL_BACK", `${input} in ${state}`);
+      }
       assert.ok(!handshake.includes(next), `${input} in ${state} leads to ${next}`);
+      assert.ok(!extension.includes(next) || next === state, `${input} in ${state} leads to ${next}`);
     }
   }
 });

@@ -4,18 +4,15 @@ import { ConnectionError } from "../../../src/core/errors.ts";
 import { DEFAULT_LIMITS, type Limits, type Timing } from "../../../src/core/limits.ts";
 import type { Address } from "../../../src/core/runtime.ts";
 import { type Link, Swarm, type SwarmEvent } from "../../../src/core/swarm/swarm.ts";
-import { utf8 } from "../../../src/core/wire/bytes.ts";
 
 const REFUSED = new ConnectionError("ASOC_CONNECTION_REFUSED", "refused");
 const LOST = new ConnectionError("ASOC_CONNECTION_LOST", "The connection was lost");
-/** A v0.1 peer's token names nobody. */
-const ANONYMOUS = utf8("??");
+/** What a v0.1 peer proves of its id when it is dialled. */
+const ANONYMOUS = undefined;
 const at = (port: number, host = "10.0.0.1"): Address => ({ host, port });
 
-/** Here a token is the text of its maker's id. */
 function swarmWith(limits: Partial<Limits & Timing> = {}): Swarm {
-  const isTokenOf = (token: Uint8Array, nodeId: string) => new TextDecoder().decode(token) === nodeId;
-  return new Swarm({ limits: { ...DEFAULT_LIMITS, ...limits }, random: () => 0, isTokenOf });
+  return new Swarm({ limits: { ...DEFAULT_LIMITS, ...limits }, random: () => 0 });
 }
 
 function drain(swarm: Swarm): SwarmEvent[] {
@@ -27,10 +24,10 @@ const told = (swarm: Swarm) =>
   drain(swarm).map((event) => (event.kind === "dialFailed" ? event.kind : `${event.kind} ${event.peer.id}`));
 
 /** Dials what is due and lets it succeed. */
-function dial(swarm: Swarm, token: Uint8Array, nowMs = 0): Link {
+function dial(swarm: Swarm, provenId: string | undefined, nowMs = 0): Link {
   const due = swarm.pollDial(nowMs);
   assert.ok(due, "nothing is due");
-  return swarm.handleDialled(due.target, due.address, token);
+  return swarm.handleDialled(due.target, due.address, provenId);
 }
 
 /** Dials what is due and lets it fail; returns the address. */
@@ -109,7 +106,7 @@ test("a discovered peer is tried at each of its addresses, and the first that wo
     [failDial(swarm, 0), failDial(swarm, 0)].map(({ port }) => port),
     [1, 2],
   );
-  const link = dial(swarm, utf8("a"));
+  const link = dial(swarm, "a");
   assert.equal(link.remote.port, 3);
   swarm.handleFound("a", at(4), 100);
   swarm.handleClosed(link, LOST, 1000);
@@ -139,7 +136,7 @@ test("a stale peer that waits to be dialled is forgotten; one that is connected 
   const swarm = swarmWith();
   swarm.handleFound("a", at(1), 0);
   swarm.handleFound("b", at(2), 0);
-  const link = dial(swarm, utf8("a"));
+  const link = dial(swarm, "a");
   swarm.handleStale("a");
   swarm.handleStale("b");
   assert.equal(swarm.pollDial(1e9), undefined);
@@ -164,7 +161,7 @@ test("an address that turned out to be this node itself is never dialled again",
 
 test("a peer that has dialled us is dialled too, because v0.1 peers list only those that dial them", () => {
   const swarm = swarmWith();
-  swarm.handleAccepted("a", at(50_000), ANONYMOUS);
+  swarm.handleAccepted("a", at(50_000), false);
   swarm.handleFound("a", at(1), 0);
   assert.deepEqual(swarm.pollDial(0)?.address, at(1));
 });
@@ -177,8 +174,8 @@ test("one peer known by two ways is dialled once", () => {
   assert.ok(first);
   const second = swarm.pollDial(0);
   assert.ok(second, "nothing tells yet that both are one");
-  swarm.handleDialled(first.target, first.address, utf8("a"));
-  const link = swarm.handleDialled(second.target, second.address, utf8("a"));
+  swarm.handleDialled(first.target, first.address, "a");
+  const link = swarm.handleDialled(second.target, second.address, "a");
   assert.equal(link.nodeId, "a");
   swarm.handleClosed(link, LOST, 10);
   assert.deepEqual(
@@ -211,40 +208,46 @@ test("a dialled peer is called HOST:PORT until a beacon from there names it", ()
   assert.deepEqual(told(swarm), ["joined 10.0.0.1:1", "named a"]);
 });
 
-test("a dialled peer is named when whoever made its token dials back", () => {
+test("a dialled peer that proves itself has its name at once, and a beacon cannot give it another", () => {
   const swarm = swarmWith();
   swarm.addStatic(at(1), 0);
-  dial(swarm, utf8("a"));
-  swarm.handleAccepted("b", at(50_000), ANONYMOUS);
-  swarm.handleAccepted("a", at(50_001), ANONYMOUS);
-  assert.deepEqual(told(swarm), ["joined 10.0.0.1:1", "joined b", "named a"]);
-  assert.deepEqual(
-    swarm
-      .peers()
-      .map(({ id }) => id)
-      .sort(),
-    ["a", "b"],
-  );
+  assert.equal(dial(swarm, "a").nodeId, "a");
+  swarm.handleFound("b", at(1), 0);
+  assert.deepEqual(told(swarm), ["joined a"]);
 });
 
-test("a dialled peer whose token is that of a known one has its name at once", () => {
+test("a v0.1 peer at the address of one that has proven itself does not get its name", () => {
   const swarm = swarmWith();
-  swarm.handleAccepted("a", at(50_000), ANONYMOUS);
+  swarm.handleAccepted("a", at(50_000), true);
   swarm.addStatic(at(1), 0);
-  assert.equal(dial(swarm, utf8("a")).nodeId, "a");
-  assert.deepEqual(told(swarm), ["joined a"]);
+  const link = dial(swarm, ANONYMOUS);
+  swarm.handleFound("a", at(1), 0);
+  assert.equal(link.nodeId, undefined);
+});
+
+test("peers() tells who has proven itself", () => {
+  const swarm = swarmWith();
+  swarm.handleAccepted("a", at(50_000), true);
+  swarm.handleAccepted("b", at(50_001), false);
+  assert.deepEqual(
+    swarm.peers().map(({ id, protocol }) => [id, protocol]),
+    [
+      ["a", "x1"],
+      ["b", "v1"],
+    ],
+  );
 });
 
 test("route() takes the connection that we dialled, else the newest inbound one", () => {
   const swarm = swarmWith();
   const [old, recent] = [
-    swarm.handleAccepted("a", at(50_000), ANONYMOUS),
-    swarm.handleAccepted("a", at(50_001), ANONYMOUS),
+    swarm.handleAccepted("a", at(50_000), false),
+    swarm.handleAccepted("a", at(50_001), false),
   ];
   assert.equal(swarm.route("a"), recent);
   swarm.handleFound("a", at(1), 0);
-  const dialled = dial(swarm, utf8("a"));
-  const newest = swarm.handleAccepted("a", at(50_002), ANONYMOUS);
+  const dialled = dial(swarm, "a");
+  const newest = swarm.handleAccepted("a", at(50_002), false);
   assert.equal(swarm.route("a"), dialled);
   swarm.handleClosed(dialled, LOST, 0);
   assert.equal(swarm.route("a"), newest);
@@ -258,8 +261,8 @@ test("route() takes the connection that we dialled, else the newest inbound one"
 test("route() finds a static peer by HOST:PORT also after it has told its id", () => {
   const swarm = swarmWith();
   swarm.addStatic(at(1), 0);
-  const link = dial(swarm, utf8("a"));
-  swarm.handleAccepted("a", at(50_000), ANONYMOUS);
+  const link = dial(swarm, "a");
+  swarm.handleAccepted("a", at(50_000), false);
   assert.equal(swarm.route("10.0.0.1:1"), link);
   assert.equal(swarm.route("a"), link);
   assert.equal(swarm.route("10.0.0.1:2"), undefined);
@@ -267,19 +270,19 @@ test("route() finds a static peer by HOST:PORT also after it has told its id", (
 
 test("keepaliveLinks() are, of each peer, the one that we dialled and the newest inbound one", () => {
   const swarm = swarmWith();
-  swarm.handleAccepted("a", at(50_000), ANONYMOUS);
-  const newest = swarm.handleAccepted("a", at(50_001), ANONYMOUS);
-  const other = swarm.handleAccepted("b", at(50_002), ANONYMOUS);
+  swarm.handleAccepted("a", at(50_000), false);
+  const newest = swarm.handleAccepted("a", at(50_001), false);
+  const other = swarm.handleAccepted("b", at(50_002), false);
   swarm.handleFound("a", at(1), 0);
-  const dialled = dial(swarm, utf8("a"));
+  const dialled = dial(swarm, "a");
   assert.deepEqual([...swarm.keepaliveLinks()].sort(), [newest.id, other.id, dialled.id].sort());
 });
 
 test("a peer joins with its first connection and leaves with its last, and never in between", () => {
   const swarm = swarmWith();
-  const links = [0, 1, 2].map((i) => swarm.handleAccepted("a", at(50_000 + i), ANONYMOUS));
+  const links = [0, 1, 2].map((i) => swarm.handleAccepted("a", at(50_000 + i), false));
   swarm.handleFound("a", at(1), 0);
-  links.push(dial(swarm, utf8("a")));
+  links.push(dial(swarm, "a"));
   assert.deepEqual(told(swarm), ["joined a"]);
   for (const link of links.slice(1)) swarm.handleClosed(link, LOST, 0);
   assert.deepEqual(told(swarm), []);
@@ -295,7 +298,7 @@ test("a peer joins with its first connection and leaves with its last, and never
 
 test("a peer that closed by itself left without an error", () => {
   const swarm = swarmWith();
-  swarm.handleClosed(swarm.handleAccepted("a", at(50_000), ANONYMOUS), undefined, 0);
+  swarm.handleClosed(swarm.handleAccepted("a", at(50_000), false), undefined, 0);
   const [, left] = drain(swarm);
   assert.ok(left?.kind === "left");
   assert.deepEqual([left.reason, left.error], ["it closed the connection", undefined]);
@@ -307,7 +310,7 @@ test("everyone() passes over a nameless dialled peer when a named one has dialle
   swarm.addStatic(at(1, "10.0.0.2"), 0);
   dial(swarm, ANONYMOUS);
   dial(swarm, ANONYMOUS);
-  swarm.handleAccepted("a", at(50_000), ANONYMOUS);
+  swarm.handleAccepted("a", at(50_000), false);
   assert.deepEqual(
     swarm
       .everyone()
@@ -321,8 +324,8 @@ test("everyone() passes over a nameless dialled peer when a named one has dialle
 test("everyone() does not pass over a nameless peer for a named one that we dialled at the same host", () => {
   const swarm = swarmWith();
   swarm.handleFound("a", at(2), 0);
-  dial(swarm, utf8("a"));
-  swarm.handleAccepted("a", at(50_000), ANONYMOUS);
+  dial(swarm, "a");
+  swarm.handleAccepted("a", at(50_000), false);
   swarm.addStatic(at(1), 0);
   dial(swarm, ANONYMOUS);
   assert.deepEqual(
@@ -331,21 +334,6 @@ test("everyone() does not pass over a nameless peer for a named one that we dial
       .map(({ id }) => id)
       .sort(),
     ["10.0.0.1:1", "a"],
-  );
-});
-
-test("checksOrder() holds for a peer whose token shows our kind, on each of its connections", () => {
-  const swarm = swarmWith();
-  const inbound = swarm.handleAccepted("a", at(50_000), ANONYMOUS);
-  const stranger = swarm.handleAccepted("b", at(50_001), ANONYMOUS);
-  assert.equal(swarm.checksOrder(inbound), false);
-  swarm.handleFound("a", at(1), 0);
-  const dialled = dial(swarm, utf8("a"));
-  swarm.addStatic(at(2), 0);
-  const nameless = dial(swarm, ANONYMOUS);
-  assert.deepEqual(
-    [dialled, inbound, stranger, nameless].map((link) => swarm.checksOrder(link)),
-    [true, true, false, false],
   );
 });
 

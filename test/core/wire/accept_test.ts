@@ -1,14 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
 import { ProtocolError } from "../../../src/core/errors.ts";
 import {
   ACCEPT_BYTES,
   decodeAccept,
   encodeAccept,
-  isTokenOf,
   isX1Token,
-  makeToken,
   makeX1Token,
   TOKEN_BYTES,
 } from "../../../src/core/wire/accept.ts";
@@ -19,7 +16,6 @@ import { frame } from "../../support/core_frames.ts";
 import { vectors } from "../../support/core_vectors.ts";
 
 const crypto = testCrypto();
-const id = () => fc.uint8Array({ minLength: 16, maxLength: 16 });
 
 test("encodeAccept() writes the golden payloads and frames", () => {
   for (const { apiKey, token, payload, frame: whole } of vectors.accept) {
@@ -65,31 +61,6 @@ test("encodeAccept() refuses a token of another length", () => {
     assert.throws(() => encodeAccept(new Uint8Array(length), utf8("k"), crypto), RangeError);
 });
 
-test("isTokenOf() recognises whoever made the token, and nobody else", () => {
-  fc.assert(
-    fc.property(id(), id(), (mine, other) => {
-      const token = makeToken(mine, utf8("k"), crypto);
-      assert.equal(token.length, TOKEN_BYTES);
-      assert.equal(isTokenOf(token, mine, utf8("k"), crypto), true);
-      if (toHex(mine) !== toHex(other)) assert.equal(isTokenOf(token, other, utf8("k"), crypto), false);
-      assert.equal(isTokenOf(token, mine, utf8("another key"), crypto), false);
-    }),
-  );
-});
-
-test("makeToken() makes another token each time", () => {
-  const node = new Uint8Array(16).fill(1);
-  const tokens = new Set(Array.from({ length: 100 }, () => toHex(makeToken(node, utf8("k"), crypto))));
-  assert.equal(tokens.size, 100);
-});
-
-test("isTokenOf() knows no maker of the golden tokens", () => {
-  for (const { token, apiKey } of vectors.accept) {
-    for (const { nodeId } of vectors.hello)
-      assert.equal(isTokenOf(fromHex(token), fromHex(nodeId), utf8(apiKey), crypto), false);
-  }
-});
-
 test("isX1Token() recognises what makeX1Token() made, and only under its key", () => {
   for (let i = 0; i < 50; i++) {
     const token = makeX1Token(utf8("k"), crypto);
@@ -99,12 +70,11 @@ test("isX1Token() recognises what makeX1Token() made, and only under its key", (
   }
 });
 
-test("makeX1Token() makes another token each time, and is no token of wire v1", () => {
-  const nodeId = new Uint8Array(16).fill(7);
+test("makeX1Token() makes another token each time, and random ones are none", () => {
   const tokens = Array.from({ length: 50 }, () => makeX1Token(utf8("k"), crypto));
   assert.equal(new Set(tokens.map(toHex)).size, 50);
-  for (const token of tokens) assert.equal(isTokenOf(token, nodeId, utf8("k"), crypto), false);
-  assert.equal(isX1Token(makeToken(nodeId, utf8("k"), crypto), utf8("k"), crypto), false);
+  for (let i = 0; i < 1000; i++)
+    assert.equal(isX1Token(crypto.randomBytes(TOKEN_BYTES), utf8("k"), crypto), false);
 });
 
 test("isX1Token() sees every flipped bit and every other length", () => {

@@ -131,12 +131,17 @@ export function decodeRecord(raw: RawRecord): X1Record | undefined {
       return readUntap(from);
     default:
       if (!raw.critical) return undefined;
-      throw new ProtocolError(
-        "ASOC_UNKNOWN_CRITICAL_RECORD",
-        `Cannot read CONTROL: expected a known op in a critical record, got ${opName(raw.op)}`,
-        { details: { expected: "a known op", got: raw.op } },
-      );
+      throw unknownCritical(raw.op);
   }
+}
+
+/** What a critical record meets whose op is not known, or not used, here. */
+export function unknownCritical(op: number): ProtocolError {
+  return new ProtocolError(
+    "ASOC_UNKNOWN_CRITICAL_RECORD",
+    `Cannot read CONTROL: expected a known op in a critical record, got ${opName(op)}`,
+    { details: { expected: "a known op", got: op } },
+  );
 }
 
 /** One record from op to the end of its body, in fresh memory. Throws RangeError on a field out of its range. */
