@@ -249,6 +249,48 @@ test("PING measures the round trip; who asks and does not read gets few answers"
   assert.ok(acceptor.sent().length <= 70, "one batch is with the socket, 64 answers wait");
 });
 
+test("frames and streams stay within what the other side takes", () => {
+  const pair = SessionPair.open({ ...BOTH, limits: { maxPayloadBytes: 8 * KiB, maxInboundStreams: 3 } });
+  const streams = [0, 1, 2].map(() => pair.dialler.session.openStream());
+  assert.deepEqual(new Set(streams.map(({ chunkBytes }) => chunkBytes)), new Set([8 * KiB]));
+  assert.throws(() => pair.dialler.session.openStream(), { code: "ASOC_TOO_MANY_STREAMS" });
+  for (const stream of streams) pair.dialler.session.abandonStream(stream);
+  pair.dialler.send(patternBytes(100 * KiB));
+  pair.run();
+  assert.deepEqual(pair.acceptor.tensors[0]?.bytes, patternBytes(100 * KiB));
+});
+
+test("a peer whose frames would be too small to be worth it is refused", () => {
+  const pair = SessionPair.open({ ...BOTH, limits: { maxPayloadBytes: KiB - 1 } });
+  assert.equal(pair.acceptor.closedWith(), "ASOC_RECORD_LIMIT");
+});
+
+test("a dialler that has come without CAPS before is not waited for; CAPS from it then is late", () => {
+  const taped = tape(DIALLER_ID);
+  const acceptor = fed(DIALLER_ID, 3, "acceptor", () => true);
+  acceptor.feed(taped.hello);
+  assert.equal(acceptor.session.state, State.OPEN);
+  acceptor.feed(taped.caps);
+  assert.equal(acceptor.error(), "ASOC_UNEXPECTED_RECORD");
+  const proving = fed(V8, 3, "acceptor", () => true);
+  proving.feed(tape().hello);
+  assert.equal(proving.session.state, State.CAPS_AWAITED, "its id says that it can prove itself");
+});
+
+test("the last words take the place of answers that were still waiting, so that they are in order", () => {
+  const acceptor = provenAcceptor();
+  acceptor.sent(); // what it has said so far is with the socket
+  acceptor.session.handleWritten(0);
+  const ping = encodeControl([{ kind: "ping", opaque: new Uint8Array(8), unixMs: 0 }]);
+  acceptor.feed(frame(FrameType.CONTROL, 0, 2, ping), frame(FrameType.CONTROL, 0, 3, ping));
+  acceptor.feed(frame(FrameType.CONTROL, 0, 4, Uint8Array.of(0x7f, 1, 0, 0)));
+  assert.equal(acceptor.error(), "ASOC_UNKNOWN_CRITICAL_RECORD");
+  const words = acceptor.session.lastWords;
+  assert.ok(words);
+  // One CONTROL frame has gone out before: CAPS and PROOF.
+  assert.equal(new DataView(words.buffer).getUint32(6), 1);
+});
+
 // --- one side, fed with bytes
 
 interface Fed {
@@ -261,7 +303,12 @@ interface Fed {
   error(): string | undefined;
 }
 
-function fed(nodeId = DIALLER_ID, seed = 3, role: "dialler" | "acceptor" = "acceptor"): Fed {
+function fed(
+  nodeId = DIALLER_ID,
+  seed = 3,
+  role: "dialler" | "acceptor" = "acceptor",
+  isLegacy: (nodeId: Uint8Array) => boolean = () => false,
+): Fed {
   const limits = DEFAULT_LIMITS;
   const own = role === "dialler" ? nodeId : ACCEPTOR_ID;
   const session = new Session(
@@ -273,6 +320,7 @@ function fed(nodeId = DIALLER_ID, seed = 3, role: "dialler" | "acceptor" = "acce
       crypto: testCrypto(seed),
       pool: new BufferPool(limits),
       x1: says(),
+      isLegacy,
     },
     0,
   );
