@@ -9,7 +9,7 @@
  * Whoever drives it calls, after each `handle*` or command: pollTransmit → write,
  * pollEvent, pollDeadline, and pauses the connection while `stalled`.
  */
-import { AsocError, ConnectionError, LimitError, ProtocolError } from "../errors.ts";
+import { AsocError, ConnectionError, LimitError } from "../errors.ts";
 import {
   CHUNK_BYTES,
   KiB,
@@ -26,10 +26,10 @@ import type { CapsRecord } from "../wire/records/caps.ts";
 import { type RawRecord, splitRecords } from "../wire/records/framing.ts";
 import { RecordOp } from "../wire/records/ops.ts";
 import { decodeRecord, encodeControl, unknownCritical, type X1Record } from "../wire/records/records.ts";
+import { ControlFrames } from "./control_frames.ts";
 import { farewell } from "./farewell.ts";
 import {
   connectionLost,
-  controlTooLarge,
   handshakeRefused,
   incomplete,
   isHandshaking,
@@ -93,13 +93,7 @@ export class Session implements FrameConsumer {
   #peer: CapsRecord | undefined;
   /** No CAPS came in time: one that comes now is late, and the connection has to be made again. */
   #capsMissed = false;
-  /** Payload of the CONTROL frame that is being read. */
-  #control = new Uint8Array(0);
-  #controlFilled = 0;
-  #controlSeqIn = 0;
-  /** The CONTROL frame that is being read lies where CAPS must: on stream 0, seq 0. */
-  #controlOnZero = false;
-  #controlSeqOut = 0;
+  readonly #control = new ControlFrames();
   readonly #pings = new Pings();
   /** Said before the connection is cut. */
   #lastWords: Uint8Array | undefined;
@@ -477,8 +471,7 @@ export class Session implements FrameConsumer {
   payloadTarget(remainingBytes: number): Uint8Array | undefined {
     if (this.#action === Action.CHECK_HELLO || this.#action === Action.CHECK_ACCEPT)
       return this.#handshake.target(remainingBytes);
-    if (this.#action === Action.RECORDS)
-      return this.#control.subarray(this.#controlFilled, this.#controlFilled + remainingBytes);
+    if (this.#action === Action.RECORDS) return this.#control.target(remainingBytes);
     return this.#inbound.payloadTarget(remainingBytes);
   }
 
@@ -490,7 +483,7 @@ export class Session implements FrameConsumer {
   /** @internal */
   onPayload(byteCount: number): void {
     if (this.#action === Action.STREAM) this.#inbound.onPayload(byteCount);
-    else if (this.#action === Action.RECORDS) this.#controlFilled += byteCount;
+    else if (this.#action === Action.RECORDS) this.#control.filled(byteCount);
     else if (this.#action !== Action.SKIP) this.#handshake.filled(byteCount);
   }
 
@@ -502,7 +495,7 @@ export class Session implements FrameConsumer {
       this.#capsMissed = next === State.OPEN && this.#config.x1 !== undefined;
       this.#advance(next);
     } else if (this.#action === Action.CHECK_ACCEPT) this.#advance(this.#handshake.handleAccept());
-    else if (this.#action === Action.RECORDS) this.#handleControl(this.#control);
+    else if (this.#action === Action.RECORDS) this.#handleControl(this.#control.payload);
   }
 
   // --- inside
@@ -535,25 +528,11 @@ export class Session implements FrameConsumer {
   }
 
   #beginControl(header: Header): void {
-    const { payloadBytes, streamId, seq } = header;
     const handshaking = isHandshaking(this.#state);
-    if (streamId !== 0 && handshaking && !this.#handshake.mayFallBack)
-      throw unexpectedFrame(this.#state, header);
-    const limit = handshaking ? MAX_HANDSHAKE_CONTROL_BYTES : MAX_CONTROL_BYTES;
-    if (payloadBytes > limit) throw controlTooLarge(header, limit);
-    // Of a peer that may not speak x1 nothing can be said about the seq of its CONTROL frames.
-    if (!this.#handshake.mayFallBack && seq !== this.#controlSeqIn) {
-      throw new ProtocolError(
-        "ASOC_UNEXPECTED_RECORD",
-        `Cannot read CONTROL: expected seq ${this.#controlSeqIn}, got ${seq}`,
-        { details: { expected: this.#controlSeqIn, got: seq, streamId } },
-      );
-    }
-    this.#controlOnZero = streamId === 0 && seq === 0;
-    this.#controlSeqIn = (seq + 1) >>> 0;
+    const counted = !this.#handshake.mayFallBack;
+    if (header.streamId !== 0 && handshaking && counted) throw unexpectedFrame(this.#state, header);
+    this.#control.begin(header, handshaking ? MAX_HANDSHAKE_CONTROL_BYTES : MAX_CONTROL_BYTES, counted);
     this.#controlFrames++;
-    this.#control = new Uint8Array(payloadBytes);
-    this.#controlFilled = 0;
   }
 
   #handleControl(payload: Uint8Array): void {
@@ -562,7 +541,7 @@ export class Session implements FrameConsumer {
       else if (payload[0] === RecordOp.CAPS) throw lateCaps(this.#config.limits);
       return;
     }
-    const step = this.#handshake.handleControl(this.#state, payload, this.#controlOnZero);
+    const step = this.#handshake.handleControl(this.#state, payload, this.#control.onZero);
     if (!step) {
       this.#fallBack();
       return;
@@ -608,7 +587,7 @@ export class Session implements FrameConsumer {
 
   #send(type: number, payload: Uint8Array): void {
     const counted = type === FrameType.CONTROL && this.#config.x1 !== undefined;
-    this.#outbound.sendControl(type, counted ? this.#controlSeqOut++ : 0, payload);
+    this.#outbound.sendControl(type, counted ? this.#control.number() : 0, payload);
   }
 
   #beginRead(nowMs: number): boolean {
@@ -646,7 +625,7 @@ export class Session implements FrameConsumer {
     this.#error = error;
     if (this.#peer && this.#outbound.atBoundary) {
       // What waits is dropped: the words take its place in the count.
-      this.#lastWords = farewell(error, this.#controlSeqOut - this.#outbound.waitingControl);
+      this.#lastWords = farewell(error, this.#control.numbered - this.#outbound.waitingControl);
     }
     this.#state = State.CLOSED;
     this.#outbound.fail(
