@@ -40,8 +40,10 @@ for (const from of RUNTIMES) {
       assert.ok(copied <= MOST_COPIED[to], `${copied} of the bytes were copied`);
       assert.equal(grown(before.receiver, after.receiver, "grownBytes"), 0);
       assert.equal(grown(before.sender, after.sender, "coalescedBytes"), 0);
-      assert.equal(grown(before.receiver, after.receiver, "buffersAllocated"), 0);
-      assert.equal(grown(before.receiver, after.receiver, "buffersReused"), COUNT);
+      // One more than the warm tensors needed, when one arrives while those before it are still being read.
+      const allocated = grown(before.receiver, after.receiver, "buffersAllocated");
+      assert.ok(allocated <= 1, `${allocated} buffers were allocated`);
+      assert.equal(grown(before.receiver, after.receiver, "buffersReused"), COUNT - allocated);
     });
   }
 }
