@@ -26,12 +26,17 @@ export { IncomingStream, Tensor, type TensorOptions } from "./core/incoming.ts";
 export { DEFAULT_LIMITS, type Limits, type Timing } from "./core/limits.ts";
 export { AsocNode } from "./core/node.ts";
 export type { NodeEvent, NodeStats, SendOutcome } from "./core/node_events.ts";
-export type { SendOptions, SendReport, TensorSource } from "./core/outgoing.ts";
 export type { PeerEvent, Peers } from "./core/peers.ts";
 export type { Address } from "./core/runtime.ts";
+export type { SendOptions, SendReport } from "./core/send_plan.ts";
+export type { TensorDescription } from "./core/session/description.ts";
+export type { DigestName } from "./core/session/digest.ts";
 export type { Peer } from "./core/swarm/swarm.ts";
 export { RECOGNISE_BYTES, recogniseFormat, type TensorFormat } from "./core/tensor/recognise.ts";
+export type { TensorBytes, TensorData, TensorReader, TensorSource } from "./core/tensor/source.ts";
+export type { TensorArray } from "./core/tensor/typed_view.ts";
 export { formatNodeId, parseNodeId } from "./core/wire/node_id.ts";
+export type { TensorGroup, TensorShard } from "./core/wire/records/open_fields.ts";
 export {
   carriesName,
   DEFAULT_COMMUNITY,

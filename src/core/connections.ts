@@ -6,23 +6,29 @@ import { formatAddress } from "./address.ts";
 import { Admission, type RefusalReason } from "./auth/admission.ts";
 import { KnownPeers } from "./auth/known_peers.ts";
 import { ReplayWindow } from "./auth/replay_window.ts";
+import type { ResumeAnswer } from "./delivery.ts";
 import { Driver } from "./driver.ts";
 import { AsocError, AuthError, ClosedError, ConnectionError, describe, LimitError } from "./errors.ts";
 import { IncomingStream } from "./incoming.ts";
 import type { NodeConfig, NodeEvent } from "./node_events.ts";
-import { Outgoing, type SendOptions, unknownPeer } from "./outgoing.ts";
+import { Outgoing, unknownPeer } from "./outgoing.ts";
 import type { Address, Conn, Runtime } from "./runtime.ts";
-import type { InboundStream } from "./session/inbound_stream.ts";
+import type { SendOptions, SendPlan } from "./send_plan.ts";
+import { incomplete } from "./session/faults.ts";
+import { InboundTensor } from "./session/inbound_tensor.ts";
 import type { X1Config } from "./session/negotiation.ts";
 import type { OutboundStream } from "./session/outbound.ts";
 import { Session } from "./session/session.ts";
-import type { Opened, SessionCounters, SessionEvent } from "./session/session_types.ts";
-import { type Link, peerOf, type Swarm, type Target } from "./swarm/swarm.ts";
+import type { ArrivingStream, Opened, SessionCounters, SessionEvent } from "./session/session_types.ts";
+import { type Link, type Peer, peerOf, type Swarm, type Target } from "./swarm/swarm.ts";
 import { BufferPool } from "./tensor/buffer_pool.ts";
 import { MemoryAccounts } from "./tensor/memory_account.ts";
+import { keyOf, Transfers } from "./transfers.ts";
 import { communityHash } from "./wire/beacon.ts";
+import { fromHex, toHex } from "./wire/bytes.ts";
 import { readU32 } from "./wire/header.ts";
 import { formatNodeId, isVersion8, parseNodeId } from "./wire/node_id.ts";
+import type { TapRecord, UntapRecord } from "./wire/records/tap.ts";
 
 interface Connection {
   readonly driver: Driver;
@@ -37,7 +43,16 @@ interface Connection {
   /** Whose memory its tensors use; known once it is open. */
   account: string | undefined;
   readonly outgoing: Map<OutboundStream, Outgoing>;
-  readonly incoming: Map<InboundStream, IncomingStream>;
+  readonly incoming: Map<ArrivingStream, IncomingStream>;
+  /** Transfers that we have asked about, and who waits for the answer. */
+  readonly asked: Map<string, { resolve(answer: ResumeAnswer): void; reject(error: AsocError): void }>;
+}
+
+/** What goes with a transfer whose connection broke. */
+interface Suspended {
+  readonly incoming: IncomingStream;
+  readonly peer: Peer;
+  readonly error: AsocError;
 }
 
 type CounterName = keyof SessionCounters;
@@ -79,6 +94,8 @@ export interface ConnectionsListener {
   emit(event: NodeEvent): void;
   /** A tensor begins to arrive; false: nobody has room for it. */
   arrived(stream: IncomingStream): boolean;
+  /** A peer wants copies of tensors, or no more of them. */
+  tapAsked(peer: Peer, record: TapRecord | UntapRecord): void;
 }
 
 export class Connections {
@@ -97,6 +114,11 @@ export class Connections {
   readonly #x1: X1Config | undefined;
   readonly #ownId: string;
   readonly #connections = new Set<Connection>();
+  readonly #transfers: Transfers<Connection, Suspended>;
+  /** Who has asked about a transfer that is still on an older connection. */
+  readonly #questions = new Map<string, { readonly connection: Connection; readonly transferId: string }>();
+  /** Called whenever a connection opens or ends. */
+  readonly #watchers = new Set<() => void>();
   readonly #byLink = new Map<number, Connection>();
   /** Challenges of our HELLOs that are not answered yet: they show a connection to ourselves. */
   readonly #challenges = new Map<number, Target>();
@@ -130,11 +152,16 @@ export class Connections {
     this.#accounts = new MemoryAccounts(this.#pool);
     this.#proven = new KnownPeers(config.limits.maxReplayEntries);
     this.#legacy = new KnownPeers(config.limits.maxReplayEntries);
+    this.#transfers = new Transfers(config.limits, runtime.clock, (stream, held) =>
+      this.#expired(stream, held),
+    );
+    this.#transfers.onSettled = (key) => this.#answerLate(key);
     const { crypto } = runtime;
     if (config.extension) {
       this.#x1 = {
         communityHash: communityHash(config.community, crypto),
         bootEpoch: readU32(crypto.randomBytes(4), 0),
+        tensors: true,
       };
     }
   }
@@ -164,8 +191,8 @@ export class Connections {
     }
   }
 
-  /** A new stream to the peer `id`. Throws ASOC_CLOSED, ASOC_UNKNOWN_PEER, RangeError. */
-  open(id: string, options: SendOptions): Outgoing {
+  /** A new stream to the peer `id` that carries `plan` from `baseOffset` on. Throws ASOC_CLOSED, ASOC_UNKNOWN_PEER, RangeError. */
+  open(id: string, options: SendOptions, plan: SendPlan, baseOffset = 0): Outgoing {
     if (this.#closing) throw new ClosedError("ASOC_CLOSED", `Cannot send to ${id}: the node is closed`);
     const { chunkBytes } = options;
     if (
@@ -174,18 +201,142 @@ export class Connections {
     ) {
       throw new RangeError(`chunkBytes: expected a whole number from 1, got ${chunkBytes}`);
     }
-    const link = this.#swarm.route(
-      id,
-      ({ id: linkId }) => this.#byLink.get(linkId)?.driver.session.open === true,
-    );
-    const connection = link && this.#byLink.get(link.id);
+    const connection = this.#roadTo(id);
+    const link = connection?.link;
     if (!link || !connection) throw unknownPeer(id, this.#swarm.peers());
-    const outgoing = new Outgoing(connection.driver, peerOf(link), options, {
+    const { session } = connection.driver;
+    const tensor = session.tensors ? plan.at(baseOffset, this.#runtime.clock.nowMs()) : undefined;
+    const outgoing = new Outgoing(connection.driver, peerOf(link), options, tensor, {
       checksOrder: () => link.proven,
       release: (stream) => connection.outgoing.delete(stream),
     });
     connection.outgoing.set(outgoing.stream, outgoing);
     return outgoing;
+  }
+
+  /** The connection that takes streams to `id` now. */
+  #roadTo(id: string): Connection | undefined {
+    const link = this.#swarm.route(id, ({ id: linkId }) => {
+      const session = this.#byLink.get(linkId)?.driver.session;
+      return session?.open === true && !session.leaving;
+    });
+    return link && this.#byLink.get(link.id);
+  }
+
+  // --- Roads: see `delivery.ts`
+
+  peer(id: string): Peer {
+    const link = this.#roadTo(id)?.link;
+    if (!link) throw unknownPeer(id, this.#swarm.peers());
+    return peerOf(link);
+  }
+
+  road(id: string, timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const settle = (run: () => void) => {
+        this.#watchers.delete(look);
+        timer.cancel();
+        signal?.removeEventListener("abort", abort);
+        run();
+      };
+      const abort = () => settle(() => reject(signal?.reason));
+      const look = () => {
+        if (this.#closing)
+          settle(() => reject(new ClosedError("ASOC_CLOSED", `Cannot send to ${id}: the node is closed`)));
+        else if (this.#roadTo(id)) settle(resolve);
+      };
+      const timer = this.#runtime.clock.after(Math.max(0, timeoutMs), () => {
+        const why = `The transfer to ${id} could not go on: no connection within ${this.#config.limits.resumeMs} ms (resumeMs)`;
+        settle(() => reject(new ConnectionError("ASOC_CONNECTION_LOST", why, { details: { id } })));
+      });
+      this.#watchers.add(look);
+      signal?.addEventListener("abort", abort, { once: true });
+      if (signal?.aborted) abort();
+      else look();
+    });
+  }
+
+  askResume(id: string, transferId: Uint8Array): Promise<ResumeAnswer> | undefined {
+    const connection = this.#roadTo(id);
+    if (!connection?.driver.session.tensors) return undefined;
+    return new Promise((resolve, reject) => {
+      connection.asked.set(toHex(transferId), { resolve, reject });
+      connection.driver.session.askResume(transferId);
+      connection.driver.pump();
+    });
+  }
+
+  /** Asks the peer `id` for copies of tensors, or for no more of them. Throws ASOC_UNKNOWN_PEER. */
+  askTap(id: string, record: TapRecord | UntapRecord): void {
+    const connection = this.#roadTo(id);
+    if (!connection) throw unknownPeer(id, this.#swarm.peers());
+    connection.driver.session.ask(record);
+    connection.driver.pump();
+  }
+
+  /** RESUME?: how much of a transfer is here? One that an older connection still holds has to be let go by that first. */
+  #resumeAsked(connection: Connection, transferId: string): void {
+    const { link, driver } = connection;
+    if (!link?.nodeId) return; // whoever speaks x1 has an id
+    const state = this.#transfers.stateOf(link.nodeId, transferId);
+    if (state.kind === "arriving") {
+      this.#questions.set(keyOf(link.nodeId, transferId), { connection, transferId });
+      if (state.owner === connection) return; // it will be answered when that has ended
+      const why = "Another connection of the same peer goes on in place of this one";
+      state.owner.driver.session.abort(
+        new ConnectionError("ASOC_CONNECTION_LOST", why),
+        this.#runtime.clock.nowMs(),
+      );
+      state.owner.driver.pump();
+      return;
+    }
+    const offset = state.kind === "delivered" ? undefined : state.kind === "suspended" ? state.offset : 0;
+    driver.session.answerResume(fromHex(transferId), offset);
+    driver.pump();
+  }
+
+  #answerLate(key: string): void {
+    const question = this.#questions.get(key);
+    if (!question) return;
+    this.#questions.delete(key);
+    if (this.#connections.has(question.connection))
+      this.#resumeAsked(question.connection, question.transferId);
+  }
+
+  /** The rest of a tensor may come on another connection. */
+  #cut(connection: Connection, stream: InboundTensor, error: AsocError): void {
+    const incoming = connection.incoming.get(stream);
+    const { link } = connection;
+    connection.incoming.delete(stream);
+    if (!incoming || !link?.nodeId || this.#closing) {
+      this.#giveUpOn(stream, incoming, link && peerOf(link), error);
+      return;
+    }
+    const { nodeId } = link;
+    const { transferId } = stream.description;
+    incoming.moveTo({
+      room: () => {},
+      giveUp: () => this.#transfers.giveUp(keyOf(nodeId, transferId)),
+      refuse: () => this.#transfers.giveUp(keyOf(nodeId, transferId)),
+    });
+    this.#transfers.suspend(nodeId, stream, { incoming, peer: peerOf(link), error });
+  }
+
+  #expired(stream: InboundTensor, { incoming, peer, error }: Suspended): void {
+    this.#giveUpOn(stream, incoming, peer, error);
+  }
+
+  #giveUpOn(
+    stream: InboundTensor,
+    incoming: IncomingStream | undefined,
+    peer: Peer | undefined,
+    error: AsocError,
+  ): void {
+    const failure = incomplete(stream, error);
+    stream.fail(failure);
+    stream.dropMemory();
+    if (peer) this.#listener.emit({ kind: "streamFailed", peer, streamId: stream.id, error: failure });
+    incoming?.notify();
   }
 
   /**
@@ -216,6 +367,8 @@ export class Connections {
   beginClose(): void {
     this.#closing = true;
     this.#dials.abort(new ClosedError("ASOC_CLOSED", "The node is closing"));
+    this.#transfers.close();
+    this.#look();
   }
 
   /** Resolves when all connections have ended, by themselves or after `timeoutMs`; rejects when a peer may not have read all. */
@@ -282,7 +435,7 @@ export class Connections {
   ): void {
     const { nodeId, key, limits } = this.#config;
     const { crypto, clock } = this.#runtime;
-    const session = new Session(
+    const session: Session = new Session(
       {
         role: target ? "dialler" : "acceptor",
         nodeId,
@@ -295,6 +448,8 @@ export class Connections {
         ...(this.#x1 ? { x1: this.#x1 } : {}),
         isLegacy: (peerId) => this.#legacy.has(formatNodeId(peerId)),
         mustProve: (peerId) => this.#mustProve(peerId, target, dialled),
+        bookOf: (peerId) =>
+          this.#transfers.bookOf(formatNodeId(peerId), connection, (held) => this.#resumed(connection, held)),
         admit: (peerNodeId, peerChallenge) => this.#admit(peerNodeId, peerChallenge),
       },
       clock.nowMs(),
@@ -310,6 +465,7 @@ export class Connections {
       account: undefined,
       outgoing: new Map(),
       incoming: new Map(),
+      asked: new Map(),
     };
     this.#connections.add(connection);
     connection.driver.start();
@@ -384,6 +540,26 @@ export class Connections {
           });
         }
         break;
+      case "resumed":
+        break; // `#resumed` has heard of it from the book
+      case "cut":
+        this.#cut(connection, event.stream, event.error);
+        break;
+      case "resumeAsked":
+        this.#resumeAsked(connection, event.transferId);
+        break;
+      case "resumeAnswered": {
+        const caps = connection.driver.session.peer;
+        connection.asked
+          .get(event.transferId)
+          ?.resolve({ offset: event.offset, bootEpoch: caps?.bootEpoch ?? 0 });
+        connection.asked.delete(event.transferId);
+        break;
+      }
+      case "tapAsked":
+        if (connection.link) this.#listener.tapAsked(peerOf(connection.link), event.record);
+        break;
+      case "goaway":
       case "finish":
         break;
       case "closed":
@@ -423,20 +599,39 @@ export class Connections {
       connection.driver.session.useMemory(this.#accounts.join(connection.account));
     }
     this.#listener.changed();
+    this.#look();
   }
 
-  #started(connection: Connection, stream: InboundStream): void {
+  #look(): void {
+    for (const look of [...this.#watchers]) look();
+  }
+
+  #resumed(connection: Connection, { incoming }: Suspended): void {
+    incoming.moveTo(connection.driver);
+    connection.incoming.set(incoming.arriving, incoming);
+  }
+
+  #started(connection: Connection, stream: ArrivingStream): void {
     const { link } = connection;
     if (!link) return; // streams exist on open sessions only
     const peer = peerOf(link);
-    const memory = this.#config.memoryFor?.({ peer, streamId: stream.id });
-    if (memory) stream.prepareInto(memory);
+    const description = stream instanceof InboundTensor ? stream.description : undefined;
+    const memory = this.#config.memoryFor?.({ peer, streamId: stream.id, description });
+    if (memory) {
+      try {
+        stream.prepareInto(memory);
+      } catch (error) {
+        if (!(error instanceof AsocError && stream instanceof InboundTensor)) throw error;
+        connection.driver.refuse(stream, error);
+        return;
+      }
+    }
     const incoming = new IncomingStream(connection.driver, stream, peer);
     connection.incoming.set(stream, incoming);
     this.#listener.emit({ kind: "streamStarted", peer, streamId: stream.id });
     if (this.#listener.arrived(incoming)) return;
     // Nobody reads `incoming`: the newest is refused, so that what waits stays whole.
-    stream.discard();
+    connection.driver.giveUp(stream, "nobody reads what arrives here");
     this.#refuse(connection.remote, "maxQueuedStreams", undefined, link.nodeId);
   }
 
@@ -449,6 +644,12 @@ export class Connections {
     const { link, target, challenge } = connection;
     if (challenge !== undefined) this.#challenges.delete(challenge);
     if (connection.account !== undefined) this.#accounts.leave(connection.account);
+    const lost = new ConnectionError(
+      "ASOC_CONNECTION_LOST",
+      "The connection was lost before the answer to RESUME? came",
+    );
+    for (const { reject } of connection.asked.values()) reject(lost);
+    connection.asked.clear();
     if (link) {
       // It may have said CAPS too late, or been updated: the next time it is waited for.
       if (error?.code === "ASOC_UNEXPECTED_RECORD" && link.nodeId) this.#legacy.delete(link.nodeId);
@@ -475,6 +676,7 @@ export class Connections {
     }
     if (this.#closing && error && link && counters.payloadBytesOut > 0) this.#unread ??= error;
     this.#listener.changed();
+    this.#look();
     if (this.#connections.size === 0) this.#idle?.();
   }
 

@@ -4,10 +4,11 @@
  * Bytes go in through the connection's Sink, batches go out one at a time, one timer
  * holds the next deadline. It knows no protocol. Whoever owns it hears events in order, synchronously.
  */
-import { ConnectionError } from "./errors.ts";
+import { type AsocError, ConnectionError } from "./errors.ts";
 import type { Clock, Conn, Sink, Timer } from "./runtime.ts";
+import type { InboundTensor } from "./session/inbound_tensor.ts";
 import type { Session } from "./session/session.ts";
-import type { SessionEvent } from "./session/session_types.ts";
+import type { ArrivingStream, SessionEvent } from "./session/session_types.ts";
 import type { BufferPool } from "./tensor/buffer_pool.ts";
 
 /** How long a connection that has failed is kept for the other side to read why. */
@@ -89,8 +90,21 @@ export class Driver implements Sink {
 
   /** A reader made room. */
   room(): void {
-    if (!this.session.stalled) return;
+    if (!this.session.wantsRoom) return;
     this.session.handleRoom(this.#clock.nowMs());
+    this.pump();
+  }
+
+  /** A reader wants no more of `stream`; `reason` goes to its sender where the wire can say so. */
+  giveUp(stream: ArrivingStream, reason: string): void {
+    this.session.giveUp(stream, reason);
+    this.session.handleRoom(this.#clock.nowMs());
+    this.pump();
+  }
+
+  /** `stream` cannot be taken, and `error` says why. */
+  refuse(stream: InboundTensor, error: AsocError): void {
+    this.session.refuse(stream, error);
     this.pump();
   }
 
@@ -150,15 +164,22 @@ export class Driver implements Sink {
     if (stalled) {
       if (!this.#paused) this.conn.pause();
       this.#paused = true;
+    } else {
+      if (this.#paused) {
+        this.#paused = false;
+        if (!this.#ended) this.conn.resume();
+      }
+      if (this.#forgetWait && !this.session.wantsMemory) {
+        this.#forgetWait();
+        this.#forgetWait = undefined;
+      }
+    }
+    if (this.session.wantsMemory && !this.session.closed) {
       this.#forgetWait ??= this.#pool.whenFreed(() => {
         this.#forgetWait = undefined;
-        this.room();
+        this.session.handleMemory(this.#clock.nowMs());
+        this.pump();
       });
-    } else if (this.#paused) {
-      this.#paused = false;
-      this.#forgetWait?.();
-      this.#forgetWait = undefined;
-      if (!this.#ended) this.conn.resume();
     }
   }
 

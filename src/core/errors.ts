@@ -20,6 +20,15 @@ export type AsocErrorCode =
   | "ASOC_BAD_RECORD"
   | "ASOC_UNKNOWN_CRITICAL_RECORD"
   | "ASOC_UNEXPECTED_RECORD"
+  | "ASOC_CREDIT_EXCEEDED"
+  // tensor streams of x1: what became of one
+  | "ASOC_BAD_STREAM"
+  | "ASOC_UNSUPPORTED_TENSOR"
+  | "ASOC_DIGEST_MISMATCH"
+  | "ASOC_RESET"
+  | "ASOC_STOPPED"
+  | "ASOC_DEADLINE"
+  | "ASOC_OUTCOME_UNKNOWN"
   // auth
   | "ASOC_WRONG_KEY"
   | "ASOC_WRONG_COMMUNITY"

@@ -1,8 +1,22 @@
 /** What users hold of a tensor that arrives: `IncomingStream`, `Tensor`. */
-import type { Driver } from "./driver.ts";
-import { type AsocError, ClosedError } from "./errors.ts";
-import type { InboundStream, Piece, Whole } from "./session/inbound_stream.ts";
+import { AsocError, ClosedError } from "./errors.ts";
+import type { TensorDescription } from "./session/description.ts";
+import type { Piece, Whole } from "./session/inbound_stream.ts";
+import { InboundTensor } from "./session/inbound_tensor.ts";
+import type { ArrivingStream } from "./session/session_types.ts";
 import type { Peer } from "./swarm/swarm.ts";
+import { parseDType } from "./tensor/dtype.ts";
+import { type TensorArray, typedView } from "./tensor/typed_view.ts";
+
+/** Who carries a stream: its connection, or the node while it has none. */
+export interface StreamCarrier {
+  /** A reader has made room. */
+  room(): void;
+  /** Nobody wants it; its sender reads `reason`, where the wire can say so. */
+  giveUp(stream: ArrivingStream, reason: string): void;
+  /** It cannot be taken. */
+  refuse(stream: InboundTensor, error: AsocError): void;
+}
 
 /**
  * The bytes of one whole tensor. They lie in pooled memory, or in the caller's own.
@@ -17,9 +31,18 @@ export class Tensor {
   /** Who sent it. */
   readonly peer: Peer;
   readonly streamId: number;
+  /** What its sender said of it; undefined where the peer speaks only v1. */
+  readonly description: TensorDescription | undefined;
 
   /** @internal */
-  constructor(peer: Peer, streamId: number, whole: Whole, released: () => void) {
+  constructor(
+    peer: Peer,
+    streamId: number,
+    whole: Whole,
+    released: () => void,
+    description?: TensorDescription,
+  ) {
+    this.description = description;
     this.peer = peer;
     this.streamId = streamId;
     this.#whole = whole;
@@ -34,6 +57,31 @@ export class Tensor {
         `Cannot read tensor of stream ${this.streamId}: it was released`,
       );
     return this.#whole.bytes;
+  }
+
+  get topic(): string {
+    return this.description?.topic ?? "";
+  }
+  /** A name such as "float32"; undefined: bytes without a type. */
+  get dtype(): string | undefined {
+    return this.description?.dtype;
+  }
+  /** Empty for a scalar and for bytes without a type. */
+  get shape(): readonly number[] {
+    return this.description?.shape ?? [];
+  }
+  /** What the sender said of it beside that. */
+  get metadata(): unknown {
+    return this.description?.metadata;
+  }
+
+  /**
+   * Its elements as JavaScript has them: see `typedView`. Bytes without a type are a Uint8Array. It shares the tensor's
+   * memory, so it may not be used after release.
+   */
+  get data(): TensorArray {
+    const { dtype } = this;
+    return dtype === undefined ? this.bytes : typedView(parseDType(dtype), this.bytes);
   }
 
   /** Gives the memory back. Again is harmless. */
@@ -62,15 +110,15 @@ export interface TensorOptions {
 
 /** A tensor on its way in. Read it in one way: `tensor()` or `chunks()`; `cancel()` gives it up. */
 export class IncomingStream {
-  readonly #driver: Driver;
-  readonly #stream: InboundStream;
+  #carrier: StreamCarrier;
+  readonly #stream: ArrivingStream;
   #wake: (() => void) | undefined;
   /** Who sends it, as known when it started. */
   readonly peer: Peer;
 
   /** @internal */
-  constructor(driver: Driver, stream: InboundStream, peer: Peer) {
-    this.#driver = driver;
+  constructor(carrier: StreamCarrier, stream: ArrivingStream, peer: Peer) {
+    this.#carrier = carrier;
     this.#stream = stream;
     this.peer = peer;
   }
@@ -82,6 +130,30 @@ export class IncomingStream {
   get receivedBytes(): number {
     return this.#stream.receivedBytes;
   }
+  /** What its sender said of it, before its first byte; undefined where the peer speaks only v1. */
+  get description(): TensorDescription | undefined {
+    return this.#stream instanceof InboundTensor ? this.#stream.description : undefined;
+  }
+  /** May be empty. */
+  get topic(): string {
+    return this.description?.topic ?? "";
+  }
+  /** A name such as "float32"; undefined: bytes without a type. */
+  get dtype(): string | undefined {
+    return this.description?.dtype;
+  }
+  /** Empty for a scalar and for bytes without a type. */
+  get shape(): readonly number[] {
+    return this.description?.shape ?? [];
+  }
+  /** Undefined: not known before the end. */
+  get totalBytes(): number | undefined {
+    return this.description?.totalBytes;
+  }
+  /** What the sender said of it beside that. */
+  get metadata(): unknown {
+    return this.description?.metadata;
+  }
   /** True when all of it has come, or it failed. */
   get ended(): boolean {
     return this.#stream.ended;
@@ -91,7 +163,17 @@ export class IncomingStream {
     return this.#stream.error;
   }
 
-  /** @internal The driver has news of it. */
+  /** @internal The stream itself. */
+  get arriving(): ArrivingStream {
+    return this.#stream;
+  }
+
+  /** @internal Its connection broke, or another one carries it now. */
+  moveTo(carrier: StreamCarrier): void {
+    this.#carrier = carrier;
+  }
+
+  /** @internal The carrier has news of it. */
   notify(): void {
     const wake = this.#wake;
     this.#wake = undefined;
@@ -101,24 +183,30 @@ export class IncomingStream {
   /**
    * The whole tensor, once its END has come. Release it when done.
    *
-   * Rejects with ASOC_INCOMPLETE_STREAM when the connection ends first, ASOC_SEQUENCE_GAP or ASOC_STREAM_ABANDONED
-   * by the sender's fault, ASOC_TENSOR_TOO_LARGE or ASOC_MEMORY_BUDGET at a limit, ASOC_CONSUMER_TOO_SLOW,
+   * Rejects with ASOC_INCOMPLETE_STREAM when the connection ends first and the rest does not come, ASOC_RESET or
+   * ASOC_STREAM_ABANDONED when the sender gives it up, ASOC_DEADLINE, ASOC_DIGEST_MISMATCH, ASOC_SEQUENCE_GAP, ASOC_TENSOR_TOO_LARGE or ASOC_MEMORY_BUDGET at a limit, ASOC_CONSUMER_TOO_SLOW,
    * and with the signal's reason.
    */
   async tensor(options: TensorOptions = {}): Promise<Tensor> {
     const { into, signal, onProgress } = options;
     signal?.throwIfAborted();
-    if (into) this.#stream.readInto(into);
-    else this.#stream.readWhole();
+    try {
+      if (into) this.#stream.readInto(into);
+      else this.#stream.readWhole();
+    } catch (error) {
+      if (error instanceof AsocError && this.#stream instanceof InboundTensor)
+        this.#carrier.refuse(this.#stream, error);
+      throw error;
+    }
     this.#stream.wantsBytes = onProgress !== undefined;
-    this.#driver.room(); // the caller's memory may be what the connection waits for
+    this.#carrier.room(); // the caller's memory may be what the connection waits for
     while (!this.#stream.ended) {
       await this.#news(signal);
       onProgress?.(this.#stream.receivedBytes);
     }
     if (this.#stream.error) throw this.#stream.error;
     const whole = this.#stream.takeWhole();
-    return new Tensor(this.peer, this.streamId, whole, () => this.#driver.room());
+    return new Tensor(this.peer, this.streamId, whole, () => this.#carrier.room(), this.description);
   }
 
   /**
@@ -133,7 +221,7 @@ export class IncomingStream {
     signal?.throwIfAborted();
     this.#stream.readChunks();
     this.#stream.wantsBytes = true;
-    this.#driver.room(); // read so, it may have room at once
+    this.#carrier.room(); // read so, it may have room at once
     let held: Piece | undefined;
     try {
       for (;;) {
@@ -143,7 +231,7 @@ export class IncomingStream {
           yield piece.bytes;
           this.#stream.releasePiece(piece);
           held = undefined;
-          this.#driver.room();
+          this.#carrier.room();
         } else if (this.#stream.error) throw this.#stream.error;
         else if (this.#stream.ended) return;
         else await this.#news(signal);
@@ -154,10 +242,13 @@ export class IncomingStream {
     }
   }
 
-  /** Gives it up: what still comes is thrown away, its memory is free. The sender does not learn of it (v1). */
-  cancel(): void {
+  /**
+   * Gives it up: what still comes is thrown away, its memory is free. The sender's `send` rejects with ASOC_STOPPED and
+   * `reason`; with v1 it does not learn of it.
+   */
+  cancel(reason = "its receiver does not want it"): void {
     if (this.#stream.discarded) return;
-    this.#give();
+    this.#give(reason);
     const wake = this.#wake;
     this.#wake = undefined;
     if (wake) {
@@ -166,11 +257,12 @@ export class IncomingStream {
     }
   }
 
-  #give(): void {
-    const ended = this.#stream.ended;
-    this.#stream.discard();
-    if (ended) this.#stream.dropMemory(); // no read of the socket can be under way any more
-    this.#driver.room();
+  #give(reason = "its receiver does not want the rest"): void {
+    const { ended } = this.#stream;
+    if (ended)
+      this.#stream.dropMemory(); // no read of the socket can be under way any more
+    else this.#carrier.giveUp(this.#stream, reason);
+    this.#carrier.room();
   }
 
   #news(signal: AbortSignal | undefined): Promise<void> {

@@ -53,6 +53,11 @@ export interface Limits {
   readonly initialCreditBytes: number;
   /** Addresses that are tried for one discovered peer. */
   readonly maxAddressesPerPeer: number;
+  /** Tensor memory of transfers that broke and wait for their rest; the oldest go first. */
+  readonly suspendedBytes: number;
+  /** How many of them, and how many delivered ones are remembered so that none is delivered twice. */
+  readonly maxSuspended: number;
+  readonly maxDelivered: number;
   /** New beacons a second from one uuid. */
   readonly maxBeaconsPerSecondPerNode: number;
   /** Beacons a second from one address. */
@@ -73,6 +78,8 @@ export interface Timing {
   readonly capsWaitMs: number;
   /** A CONTROL frame goes out on a connection that must stay. */
   readonly keepaliveMs: number;
+  /** How long both sides of a transfer that broke wait for its rest (RFC-0006, Resume). */
+  readonly resumeMs: number;
   /** A send without progress for so long ends the connection. */
   readonly sendStallMs: number;
   /** Silence on an open stream for so long ends the connection. */
@@ -113,6 +120,9 @@ export const DEFAULT_LIMITS: Limits & Timing = {
   maxDiscoveredPeers: 4096,
   initialCreditBytes: 256 * KiB,
   maxAddressesPerPeer: 8,
+  suspendedBytes: GiB,
+  maxSuspended: 1024,
+  maxDelivered: 65_536,
   maxBeaconsPerSecondPerNode: 1,
   maxBeaconsPerSecondPerAddress: 10,
   maxClockSkewS: 60,
@@ -123,6 +133,7 @@ export const DEFAULT_LIMITS: Limits & Timing = {
   dialTimeoutMs: 10_000,
   capsWaitMs: 500,
   keepaliveMs: 12_000,
+  resumeMs: 120_000,
   sendStallMs: 10_000,
   silenceMs: 30_000,
   lingerMs: 10_000,
@@ -145,6 +156,8 @@ export const MAX_CONTROL_BYTES = 16 * KiB;
 export const MAX_HANDSHAKE_CONTROL_BYTES = 2 * KiB;
 /** Answers to PING that wait to be written; further PINGs are not answered. */
 export const MAX_WAITING_ANSWERS = 64;
+/** CONTROL frames that wait to be written; a peer that causes more and reads none of them is cut off. */
+export const MAX_WAITING_CONTROL = 16_384;
 /** Least max_frame of a peer: smaller frames would cost more in headers and calls than they carry. */
 export const MIN_X1_FRAME_BYTES = KiB;
 /** The CAPS record with its header: a stranger sends it before any proof. */
@@ -179,6 +192,17 @@ export const SMALL_PAYLOAD_BYTES = 16 * KiB;
 /** Bytes of one write; it adapts to the link between these. */
 export const MIN_WRITE_BYTES = 64 * KiB;
 export const MAX_WRITE_BYTES = 2 * MiB;
+/** What all streams of a connection may bring before their first CREDIT, as a multiple of one stream's (RFC-0006, Credit). */
+export const CONNECTION_CREDIT_FACTOR = 16;
+/** While something more urgent is under way: bytes that the receiver has not confirmed, and the longest chunk. */
+export const HELD_BYTES = 2 * MiB;
+export const HELD_CHUNK_BYTES = 256 * KiB;
+/** How long after its last chunk a stream counts as under way for that. */
+export const LEAD_MS = 1000;
+/** A receiver confirms whenever so much has come. */
+export const ACK_BYTES = MiB;
+/** Tensors up to this size get their memory before anybody reads them. */
+export const EAGER_TENSOR_BYTES = 64 * MiB;
 /** The smallest tensor buffer. */
 export const MIN_BUFFER_BYTES = 4 * KiB;
 

@@ -6,6 +6,7 @@
 import { formatAddress } from "./address.ts";
 import { Channel } from "./channel.ts";
 import { Connections } from "./connections.ts";
+import { deliver, type Rereadable } from "./delivery.ts";
 import { Discovery, type DiscoveryEvent, describeRefused } from "./discovery/discovery.ts";
 import { DiscoveryLoop } from "./discovery_loop.ts";
 import { AsocError } from "./errors.ts";
@@ -17,17 +18,12 @@ import {
   type NodeStats,
   type SendOutcome,
 } from "./node_events.ts";
-import {
-  memoryOf,
-  type Outgoing,
-  type SendOptions,
-  type SendReport,
-  sendTo,
-  type TensorSource,
-} from "./outgoing.ts";
+import { type Outgoing, sendTo } from "./outgoing.ts";
 import { Peers } from "./peers.ts";
 import type { Address, Listener, Runtime, Timer } from "./runtime.ts";
+import { type SendOptions, SendPlan, type SendReport } from "./send_plan.ts";
 import { type Peer, Swarm } from "./swarm/swarm.ts";
+import { describeSource, type TensorSource } from "./tensor/source.ts";
 import { toHex } from "./wire/bytes.ts";
 import { readU32 } from "./wire/header.ts";
 import { formatNodeId, nameTag } from "./wire/node_id.ts";
@@ -74,6 +70,7 @@ export class AsocNode {
         this.#incoming.push(stream);
         return true;
       },
+      tapAsked: () => {},
     });
     this.peers = new Peers(
       () => this.#swarm.peers(),
@@ -167,28 +164,30 @@ export class AsocNode {
   /**
    * Sends one tensor to one peer: its node id, or HOST:PORT as it was dialled.
    *
-   * What it promises: when it resolves with delivery "kernel", every byte is in this machine's kernel, in order, on a
-   * connection whose peer has proven the key. v1 has no acknowledgement: a peer that dies right after may not
-   * have read it all. It never sends a tensor twice: when the connection breaks it rejects and the
-   * receiver's stream fails; what to do then is the caller's decision.
+   * What it promises: when it resolves with delivery "verified", the peer has the tensor whole, once, and its digest
+   * holds. Connections that break on the way are made again for up to `limits.resumeMs`, and the rest is sent, unless
+   * `source` is an iterable, which cannot be read again. To a peer that speaks only v1 it resolves with "kernel": every
+   * byte is in this machine's kernel, and a peer that dies right after may not have read it all.
    *
-   * Memory of `source` may not change until it settles. Rejects with ASOC_UNKNOWN_PEER, ASOC_CONNECTION_LOST
-   * (naming the stream and the bytes that were sent), ASOC_CLOSED, or the signal's reason.
+   * Memory of `source` may not change until it settles. Rejects with ASOC_UNKNOWN_PEER, ASOC_STOPPED (the receiver does
+   * not want it), ASOC_DIGEST_MISMATCH, ASOC_DEADLINE, ASOC_CONNECTION_LOST, ASOC_OUTCOME_UNKNOWN (all was sent, and
+   * nobody is left who knows whether it came), ASOC_CLOSED, or the signal's reason.
    */
   async send(peer: string | Peer, source: TensorSource, options: SendOptions = {}): Promise<SendReport> {
-    options.signal?.throwIfAborted();
-    const outgoing = this.#connections.open(typeof peer === "string" ? peer : peer.id, options);
-    const whole = options.signal ? undefined : memoryOf(source);
+    const { signal } = options;
+    signal?.throwIfAborted();
+    const id = typeof peer === "string" ? peer : peer.id;
+    const plan = this.#plan(source, options);
+    const { memory, reader, parts } = plan.described;
+    if (!parts) return this.#deliver(id, (memory ?? reader) as Rereadable, plan, options); // one of the three is there
+    const outgoing = this.#connections.open(id, options, plan);
     try {
-      if (whole) await outgoing.write(whole, true);
-      else {
-        const [error] = await sendTo([outgoing], source, options.signal);
-        if (error !== undefined) throw error;
-      }
+      const [error] = await sendTo([outgoing], parts, signal);
+      if (error !== undefined) throw error;
     } finally {
       outgoing.release();
     }
-    return outgoing.report();
+    return outgoing.report(plan);
   }
 
   /**
@@ -200,23 +199,54 @@ export class AsocNode {
     options: SendOptions & { readonly to?: readonly (string | Peer)[] } = {},
   ): Promise<SendOutcome[]> {
     options.signal?.throwIfAborted();
+    const plan = this.#plan(source, options);
+    const targets = options.to ?? this.#swarm.everyone();
+    const { memory, reader, parts } = plan.described;
+    if (!parts) {
+      const one = (memory ?? reader) as Rereadable; // one of the three is there
+      return Promise.all(targets.map((to) => this.#outcome(to, one, plan, options)));
+    }
     const outcomes: SendOutcome[] = [];
     const outgoing: Outgoing[] = [];
-    for (const to of options.to ?? this.#swarm.everyone()) {
+    for (const to of targets) {
       try {
-        outgoing.push(this.#connections.open(typeof to === "string" ? to : to.id, options));
+        outgoing.push(this.#connections.open(typeof to === "string" ? to : to.id, options, plan));
       } catch (error) {
         if (!(error instanceof AsocError) || typeof to === "string") throw error;
         outcomes.push({ peer: to, report: undefined, error });
       }
     }
-    const errors = await sendTo(outgoing, source, options.signal);
+    const errors = await sendTo(outgoing, parts, options.signal);
     for (const [index, one] of outgoing.entries()) {
       one.release();
       const error = errors[index];
-      outcomes.push({ peer: one.peer, report: error === undefined ? one.report() : undefined, error });
+      outcomes.push({ peer: one.peer, report: error === undefined ? one.report(plan) : undefined, error });
     }
     return outcomes;
+  }
+
+  #plan(source: TensorSource, options: SendOptions): SendPlan {
+    const { crypto, clock } = this.#runtime;
+    return new SendPlan(describeSource(source), options, crypto, clock.nowMs());
+  }
+
+  #deliver(id: string, source: Rereadable, plan: SendPlan, options: SendOptions): Promise<SendReport> {
+    return deliver(this.#connections, this.#runtime.clock, this.#config.limits, id, source, plan, options);
+  }
+
+  async #outcome(
+    to: string | Peer,
+    source: Rereadable,
+    plan: SendPlan,
+    options: SendOptions,
+  ): Promise<SendOutcome> {
+    const peer = typeof to === "string" ? this.#connections.peer(to) : to;
+    try {
+      const report = await this.#deliver(peer.id, source, plan, options);
+      return { peer: report.peer, report, error: undefined };
+    } catch (error) {
+      return { peer, report: undefined, error };
+    }
   }
 
   /**

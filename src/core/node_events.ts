@@ -3,8 +3,9 @@ import { Channel } from "./channel.ts";
 import type { BeaconRefusal, RefusedBeacons } from "./discovery/discovery.ts";
 import type { AsocError } from "./errors.ts";
 import type { Limits, Timing } from "./limits.ts";
-import type { SendReport } from "./outgoing.ts";
 import type { Address } from "./runtime.ts";
+import type { SendReport } from "./send_plan.ts";
+import type { TensorDescription } from "./session/description.ts";
 import type { SessionCounters } from "./session/session_types.ts";
 import type { Peer, SwarmEvent } from "./swarm/swarm.ts";
 
@@ -27,7 +28,12 @@ export interface NodeConfig {
   readonly detachReleased: boolean;
   /** Memory for a tensor that begins to arrive, so that not even its first chunk is copied; undefined: pooled. */
   readonly memoryFor?:
-    | ((start: { readonly peer: Peer; readonly streamId: number }) => Uint8Array | undefined)
+    | ((start: {
+        readonly peer: Peer;
+        readonly streamId: number;
+        /** Undefined where the peer speaks only v1. */
+        readonly description: TensorDescription | undefined;
+      }) => Uint8Array | undefined)
     | undefined;
 }
 

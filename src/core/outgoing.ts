@@ -1,38 +1,17 @@
 /** Sending: takes a tensor from its source to one or several sessions. */
 import type { Driver } from "./driver.ts";
 import { type AsocError, ClosedError } from "./errors.ts";
-import type { OutboundStream } from "./session/outbound.ts";
+import type { SendOptions, SendPlan, SendReport } from "./send_plan.ts";
+import { digestText } from "./session/digest.ts";
+import type { OutboundStream, TensorSending } from "./session/outbound.ts";
 import type { Peer } from "./swarm/swarm.ts";
-
-/**
- * What can be sent: memory, or parts as they come. Memory may not change until the promise
- * settles; a part of an iterable not until the next one is asked for.
- */
-export type TensorSource = ArrayBufferView | ArrayBuffer | AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
-
-export interface SendOptions {
-  /** Gives it up: the receiver gets an error, never a short tensor. */
-  readonly signal?: AbortSignal;
-  /** Called with the payload bytes that are in the kernel, as they go. */
-  readonly onProgress?: (sentBytes: number, peer: Peer) => void;
-  /** Payload of one frame; default 1 MiB. */
-  readonly chunkBytes?: number;
-}
-
-/** What became of one send. */
-export interface SendReport {
-  readonly peer: Peer;
-  readonly streamId: number;
-  readonly bytes: number;
-  /** How far it is known to have come: "kernel" with v1, which has no acknowledgement. */
-  readonly delivery: "kernel";
-}
 
 /** One destination: its stream, and who waits for it. */
 export class Outgoing {
   readonly driver: Driver;
   readonly stream: OutboundStream;
   readonly peer: Peer;
+  readonly #baseOffset: number;
   #wake: (() => void) | undefined;
   #onProgress: ((sentBytes: number, peer: Peer) => void) | undefined;
   /** Called when the stream has failed. */
@@ -42,33 +21,40 @@ export class Outgoing {
   /** The send is over: news of the stream goes nowhere any more. */
   readonly release: () => void;
 
+  /** `tensor`: what it carries, where the session has tensor streams. */
   constructor(
     driver: Driver,
     peer: Peer,
     options: SendOptions,
+    tensor: TensorSending | undefined,
     owner: { checksOrder(): boolean; release(stream: OutboundStream): void },
   ) {
     this.#checksOrder = () => owner.checksOrder();
     this.release = () => owner.release(this.stream);
     this.driver = driver;
     this.peer = peer;
-    this.stream = driver.session.openStream(options.chunkBytes);
+    this.stream = driver.session.openStream(options.chunkBytes, tensor);
+    this.#baseOffset = tensor?.baseOffset ?? 0;
     this.#onProgress = options.onProgress;
   }
 
   /** The driver has news of it. */
   notify(): void {
-    this.#onProgress?.(this.stream.sentBytes, this.peer);
+    this.#onProgress?.(this.#baseOffset + this.stream.sentBytes, this.peer);
     if (this.stream.error) this.onFailed?.();
-    if (!this.stream.writable && !this.stream.done) return;
+    if (!this.stream.writable && !this.stream.settled) return;
     const wake = this.#wake;
     this.#wake = undefined;
     wake?.();
   }
 
-  /** Hands the bytes over, and `end` with them; resolves when the memory may be used again. */
+  /**
+   * Hands the bytes over, and `end` with them; resolves when the memory may be used again, after `end` when nothing more
+   * will be heard: with x1 the receiver has verified it.
+   */
   async write(bytes: Uint8Array | undefined, end: boolean): Promise<void> {
     if (this.stream.error) throw this.stream.error;
+    if (this.stream.settled) return; // given up meanwhile
     if (bytes && bytes.length > 0) this.driver.session.write(this.stream, bytes);
     if (end) this.driver.session.endStream(this.stream);
     else if (this.stream.writable) return;
@@ -81,13 +67,13 @@ export class Outgoing {
   }
 
   /**
-   * Gives it up so that the receiver cannot take it for whole. v1 has no frame for that: a peer known to check the
+   * Gives it up so that the receiver cannot take it for whole. x1 has RESET. v1 has no frame for that: a peer known to check the
    * order of frames gets one out of order; with any other the connection is ended, once something has been sent.
    */
   abandon(): void {
     const { stream, driver } = this;
-    if (stream.done) return;
-    if (stream.started && !this.#checksOrder()) {
+    if (stream.settled) return;
+    if (stream.started && !stream.tensor && !this.#checksOrder()) {
       const error = new ClosedError(
         "ASOC_CANCELLED",
         `Stream ${stream.id} was given up; v1 can only end the connection for that`,
@@ -97,18 +83,27 @@ export class Outgoing {
     this.driver.pump();
   }
 
-  report(): SendReport {
-    return { peer: this.peer, streamId: this.stream.id, bytes: this.stream.sentBytes, delivery: "kernel" };
+  report(plan: SendPlan, cuts = 0): SendReport {
+    const { peer, stream } = this;
+    const { tensor } = stream;
+    return {
+      peer,
+      streamId: stream.id,
+      bytes: this.#baseOffset + stream.sentBytes,
+      delivery: tensor ? "verified" : "kernel",
+      digest: tensor && digestText(plan.digest.name, plan.digest.finish()),
+      cuts,
+    };
   }
 }
 
 /**
- * Sends `source` to every destination in step: the slowest sets the pace of an iterable.
+ * Sends `parts` to every destination in step: the slowest sets the pace.
  * Returns, for each, undefined or why it failed; the others go on without it.
  */
 export async function sendTo(
   destinations: readonly Outgoing[],
-  source: TensorSource,
+  source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   signal: AbortSignal | undefined,
 ): Promise<(unknown | undefined)[]> {
   const errors: (unknown | undefined)[] = destinations.map(() => undefined);
@@ -137,28 +132,24 @@ export async function sendTo(
     );
   try {
     if (signal?.aborted) abort();
-    const whole = memoryOf(source);
-    if (whole) await writeAll(whole, true);
-    else {
-      const parts = iteratorOf(source);
-      const nextPart = () =>
-        new Promise<IteratorResult<Uint8Array> | undefined>((resolve, reject) => {
-          stopWaiting = () => resolve(undefined);
-          Promise.resolve(parts.next()).then(resolve, reject);
-        });
-      const given = () => signal?.aborted === true || destinations.every(({ stream }) => stream.error);
-      for (;;) {
-        const step = given() ? undefined : await nextPart();
-        if (step === undefined || given()) {
-          // Not awaited: a source that waits for something may take its time to notice.
-          Promise.resolve(parts.return?.()).catch(() => {});
-          break;
-        }
-        if (step.done) break;
-        await writeAll(step.value, false);
+    const parts = iteratorOf(source);
+    const nextPart = () =>
+      new Promise<IteratorResult<Uint8Array> | undefined>((resolve, reject) => {
+        stopWaiting = () => resolve(undefined);
+        Promise.resolve(parts.next()).then(resolve, reject);
+      });
+    const given = () => signal?.aborted === true || destinations.every(({ stream }) => stream.error);
+    for (;;) {
+      const step = given() ? undefined : await nextPart();
+      if (step === undefined || given()) {
+        // Not awaited: a source that waits for something may take its time to notice.
+        Promise.resolve(parts.return?.()).catch(() => {});
+        break;
       }
-      if (!signal?.aborted) await writeAll(undefined, true);
+      if (step.done) break;
+      await writeAll(step.value, false);
     }
+    if (!signal?.aborted) await writeAll(undefined, true);
   } catch (error) {
     // The source failed: what was sent of it must not pass for the whole.
     abort();
@@ -169,26 +160,16 @@ export async function sendTo(
   if (signal?.aborted) {
     // Sent whole before the signal came, or given up; a connection may have been lost while the source was slow.
     return destinations.map(({ stream }) =>
-      stream.done && !stream.abandoned && !stream.error ? undefined : signal.reason,
+      stream.settled && !stream.abandoned && !stream.error ? undefined : signal.reason,
     );
   }
   return errors;
 }
 
-/** The bytes of a source that is memory; undefined for an iterable. */
-export function memoryOf(source: TensorSource): Uint8Array | undefined {
-  if (source instanceof Uint8Array) return source;
-  if (ArrayBuffer.isView(source)) return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
-  if (source instanceof ArrayBuffer) return new Uint8Array(source);
-  if (Symbol.asyncIterator in source || Symbol.iterator in source) return undefined;
-  throw new TypeError(
-    "source: expected a Uint8Array, another view, an ArrayBuffer or an iterable of Uint8Array",
-  );
-}
-
-function iteratorOf(source: TensorSource): AsyncIterator<Uint8Array> | Iterator<Uint8Array> {
-  if (Symbol.asyncIterator in source) return source[Symbol.asyncIterator]();
-  return (source as Iterable<Uint8Array>)[Symbol.iterator](); // memoryOf has looked
+function iteratorOf(
+  source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): AsyncIterator<Uint8Array> | Iterator<Uint8Array> {
+  return Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
 }
 
 /** The error for sending to nobody. */

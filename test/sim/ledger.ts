@@ -25,6 +25,8 @@ interface SendRecord {
   readonly number: number;
   readonly byteCount: number;
   readonly resolved: boolean;
+  /** The receiver has said that it is whole: no loss excuses its absence. */
+  readonly verified: boolean;
   /** Losses of its connection from here on may have taken it. */
   readonly sinceMs: number;
 }
@@ -38,7 +40,7 @@ const BY_PARTITION = new Set([
 ]);
 /** How long after a partition its consequences may come. */
 const AFTERMATH_MS = 45_000;
-const STREAM_ERRORS = new Set(["ASOC_INCOMPLETE_STREAM", "ASOC_STREAM_ABANDONED"]);
+const STREAM_ERRORS = new Set(["ASOC_INCOMPLETE_STREAM", "ASOC_STREAM_ABANDONED", "ASOC_RESET"]);
 
 export class Ledger {
   readonly #network: Network;
@@ -108,7 +110,7 @@ export class Ledger {
     const owedEmpty = new Map<string, { least: number; most: number }>();
     for (const record of this.#records) {
       const { from, toHost, toId, number, byteCount } = record;
-      const lost = this.#mayBeLost(record);
+      const lost = !record.verified && this.#mayBeLost(record);
       if (byteCount === 0) {
         const way = `${from.host.address} > ${toHost.address}`;
         const owed = owedEmpty.get(way) ?? { least: 0, most: 0 };

@@ -194,12 +194,12 @@ class Scenario {
     const sending = from.node.send(peer, source, { ...this.#options(byteCount), signal: controller.signal });
     const record = { from, toId: peer.id, toHost: this.#hostOf(peer), number, byteCount };
     this.outcome.sends++;
-    const settled = (resolved: boolean) =>
-      this.#ledger.settled({ ...record, resolved, sinceMs: this.#world.time.nowMs() });
+    const settled = (resolved: boolean, verified: boolean) =>
+      this.#ledger.settled({ ...record, resolved, verified, sinceMs: this.#world.time.nowMs() });
     this.#task(
       sending.then(
-        () => settled(true),
-        () => settled(false),
+        ({ delivery }) => settled(true, delivery === "verified"),
+        () => settled(false, false),
       ),
     );
   }
@@ -209,7 +209,7 @@ class Scenario {
     const { number, bytes } = this.#ledger.make(from, byteCount);
     const source = this.#random.chance(0.5) ? bytes : this.#inParts(bytes);
     const sinceMs = this.#world.time.nowMs(); // one receiver may have had it all long before the slowest
-    for (const { peer, error } of await from.node.sendAll(source, this.#options(byteCount))) {
+    for (const { peer, report, error } of await from.node.sendAll(source, this.#options(byteCount))) {
       this.outcome.sends++;
       this.#ledger.settled({
         from,
@@ -218,6 +218,7 @@ class Scenario {
         number,
         byteCount,
         resolved: error === undefined,
+        verified: report?.delivery === "verified",
         sinceMs,
       });
     }

@@ -1,8 +1,7 @@
 /** Frames written by hand, and a session that is fed with them. */
 import { DEFAULT_LIMITS, type Limits, type Timing } from "../../src/core/limits.ts";
-import type { InboundStream } from "../../src/core/session/inbound_stream.ts";
 import { Session } from "../../src/core/session/session.ts";
-import type { SessionConfig, SessionEvent } from "../../src/core/session/session_types.ts";
+import type { ArrivingStream, SessionConfig, SessionEvent } from "../../src/core/session/session_types.ts";
 import { BufferPool } from "../../src/core/tensor/buffer_pool.ts";
 import { encodeAccept } from "../../src/core/wire/accept.ts";
 import { utf8 } from "../../src/core/wire/bytes.ts";
@@ -84,7 +83,7 @@ export class FedSession {
   written: Uint8Array = NOTHING;
   nowMs = 1000;
   /** Takes what arrives; another one may read in another way. */
-  onStream: (stream: InboundStream) => void = (stream) => stream.readWhole();
+  onStream: (stream: ArrivingStream) => void = (stream) => stream.readWhole();
   readonly #direct: boolean;
   readonly #parts: Uint8Array[] = [];
 

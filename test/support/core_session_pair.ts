@@ -5,11 +5,10 @@
  * parts that change too early would be seen. A paused side may still get the one buffer that it handed out.
  */
 import { DEFAULT_LIMITS, type Limits, type Timing } from "../../src/core/limits.ts";
-import type { InboundStream } from "../../src/core/session/inbound_stream.ts";
 import type { X1Config } from "../../src/core/session/negotiation.ts";
 import type { OutboundStream } from "../../src/core/session/outbound.ts";
 import { Session } from "../../src/core/session/session.ts";
-import type { SessionEvent } from "../../src/core/session/session_types.ts";
+import type { ArrivingStream, SessionEvent } from "../../src/core/session/session_types.ts";
 import { BufferPool } from "../../src/core/tensor/buffer_pool.ts";
 import { testCrypto } from "./core_crypto.ts";
 import { ACCEPTOR_ID, DIALLER_ID, KEY } from "./core_frames.ts";
@@ -36,9 +35,9 @@ export class Side {
   readonly events: SessionEvent[] = [];
   /** Whole tensors in the order of their END. */
   readonly tensors: { readonly id: number; readonly bytes: Uint8Array }[] = [];
-  onStream: (stream: InboundStream) => void = (stream) => stream.readWhole();
+  onStream: (stream: ArrivingStream) => void = (stream) => stream.readWhole();
   /** Called at every `readable`; takes whole tensors by default. */
-  onReadable: (stream: InboundStream) => void = (stream) => this.takeWhole(stream);
+  onReadable: (stream: ArrivingStream) => void = (stream) => this.takeWhole(stream);
   /** While true no write is ever done. */
   blocked = false;
   /** Parts of every write, as counts of bytes. */
@@ -81,7 +80,7 @@ export class Side {
     return stream;
   }
 
-  takeWhole(stream: InboundStream): void {
+  takeWhole(stream: ArrivingStream): void {
     if (!stream.ended || stream.error || stream.discarded) return;
     const whole = stream.takeWhole();
     this.tensors.push({ id: stream.id, bytes: whole.bytes.slice() });

@@ -123,6 +123,7 @@ export const open = (): fc.Arbitrary<OpenRecord> =>
         step: maybe(u64()),
         traceparent: maybe(traceparent()),
         userMetadata: maybe(text(2000)),
+        digest: maybe(fc.integer({ min: 0, max: 255 })),
       }),
     )
     .map(([fixed, shaped, said]) => {

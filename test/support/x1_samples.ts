@@ -65,6 +65,7 @@ export const MINIMAL_OPEN: OpenRecord = {
   step: undefined,
   traceparent: undefined,
   userMetadata: undefined,
+  digest: undefined,
 };
 
 export const FULL_OPEN: OpenRecord = {
@@ -85,6 +86,7 @@ export const FULL_OPEN: OpenRecord = {
   step: Number.MAX_SAFE_INTEGER,
   traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
   userMetadata: '{"loss":0.25}',
+  digest: 2,
 };
 
 /** Every kind of record; names are those of the vectors. */

@@ -12,6 +12,7 @@ export class ControlFrames {
   #nextIn = 0;
   #nextOut = 0;
   #onZero = false;
+  #streamId = 0;
 
   /** The payload of the frame that was read last, in memory of its own. */
   get payload(): Uint8Array {
@@ -20,6 +21,10 @@ export class ControlFrames {
   /** That frame lay on stream 0 with seq 0, where CAPS must. */
   get onZero(): boolean {
     return this.#onZero;
+  }
+  /** The stream that frame is about. */
+  get streamId(): number {
+    return this.#streamId;
   }
   /** How many have been numbered for sending. */
   get numbered(): number {
@@ -46,6 +51,7 @@ export class ControlFrames {
       );
     }
     this.#onZero = streamId === 0 && seq === 0;
+    this.#streamId = streamId;
     this.#nextIn = (seq + 1) >>> 0;
     this.#payload = new Uint8Array(payloadBytes);
     this.#filled = 0;

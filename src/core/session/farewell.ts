@@ -1,9 +1,9 @@
 /** ERROR, the last frame of a session that speaks x1: what the other side did (RFC-0004, Errors). */
 import { type AsocError, type AsocErrorCode, LimitError, ProtocolError } from "../errors.ts";
-import { MAX_REASON_BYTES } from "../limits.ts";
 import { encodeHeader, FrameType, HEADER_BYTES } from "../wire/header.ts";
 import { ErrorCode } from "../wire/records/error.ts";
 import { encodeControl } from "../wire/records/records.ts";
+import { clippedReason } from "./reasons.ts";
 
 /** Limits that only the other side can have gone over; our own readers' faults are no news for it. */
 const PUSHED: ReadonlySet<AsocErrorCode> = new Set([
@@ -22,7 +22,7 @@ export function farewell(error: AsocError, seq: number): Uint8Array | undefined 
       code: codeOf(error),
       stream: typeof streamId === "number" ? streamId : 0,
       frameSeq: 0,
-      text: clipped(error.message),
+      text: clippedReason(error.message),
     },
   ]);
   const frame = new Uint8Array(HEADER_BYTES + payload.length);
@@ -33,12 +33,7 @@ export function farewell(error: AsocError, seq: number): Uint8Array | undefined 
 
 function codeOf(error: AsocError): number {
   if (error.code === "ASOC_BAD_RECORD") return ErrorCode.BAD_RECORD;
+  if (error.code === "ASOC_CREDIT_EXCEEDED") return ErrorCode.CREDIT;
   if (error.code === "ASOC_UNKNOWN_CRITICAL_RECORD") return ErrorCode.UNKNOWN_CRITICAL;
   return error instanceof LimitError ? ErrorCode.LIMIT : ErrorCode.PROTOCOL;
-}
-
-/** At most MAX_REASON_BYTES of UTF-8; our messages are ASCII but for what a peer has named. */
-function clipped(text: string): string {
-  const ascii = text.replaceAll(/[^\x20-\x7e]/g, "?");
-  return ascii.length <= MAX_REASON_BYTES ? ascii : `${ascii.slice(0, MAX_REASON_BYTES - 3)}...`;
 }

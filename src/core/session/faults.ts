@@ -1,13 +1,14 @@
 /** The errors of a session, in words: each is made here and nowhere else. */
 import { type AsocError, ConnectionError, LimitError, ProtocolError } from "../errors.ts";
-import type { Limits, Timing } from "../limits.ts";
+import { type Limits, MAX_WAITING_CONTROL, type Timing } from "../limits.ts";
 import type { TensorMemory } from "../tensor/memory_account.ts";
 import { ACCEPT_BYTES } from "../wire/accept.ts";
 import { frameName, type Header } from "../wire/header.ts";
 import { HELLO_BYTES } from "../wire/hello.ts";
 import { opName } from "../wire/records/ops.ts";
-import type { InboundStream } from "./inbound_stream.ts";
+import { type ResetRecord, StreamCode } from "../wire/records/reset.ts";
 import type { OutboundStream } from "./outbound.ts";
+import type { ArrivingStream } from "./session_types.ts";
 import { State, stateName } from "./transitions.ts";
 
 /** No stream may begin yet. */
@@ -58,6 +59,22 @@ export function controlTooLarge(header: Header, limit: number): LimitError {
     "ASOC_FRAME_TOO_LARGE",
     `Cannot read CONTROL of stream ${streamId}: ${payloadBytes} bytes, at most ${limit}`,
     { details: { streamId, limit: "CONTROL payload", expected: limit, got: payloadBytes } },
+  );
+}
+
+/** The other side causes records and does not read them. */
+export function controlUnread(): LimitError {
+  const details = {
+    limit: "MAX_WAITING_CONTROL",
+    expected: MAX_WAITING_CONTROL,
+    got: MAX_WAITING_CONTROL + 1,
+  };
+  return new LimitError(
+    "ASOC_RECORD_LIMIT",
+    `Cannot go on: ${MAX_WAITING_CONTROL} CONTROL frames wait for the peer to read them`,
+    {
+      details,
+    },
   );
 }
 
@@ -130,8 +147,35 @@ export function notSentWhole(stream: OutboundStream, error: AsocError): Connecti
   );
 }
 
+/** What becomes of a stream that we send when its receiver wants no more of it. */
+export function stoppedBy(stream: OutboundStream, { code, reason }: ResetRecord): AsocError {
+  const why = reason === "" ? "" : `: ${reason}`;
+  const details = { streamId: stream.id, sentBytes: stream.sentBytes, code };
+  if (code === StreamCode.DIGEST_MISMATCH) {
+    return new ProtocolError("ASOC_DIGEST_MISMATCH", `Stream ${stream.id} was not taken${why}`, { details });
+  }
+  if (code === StreamCode.DEADLINE) {
+    return new ConnectionError("ASOC_DEADLINE", `Stream ${stream.id} came too late${why}`, { details });
+  }
+  return new ConnectionError("ASOC_STOPPED", `Stream ${stream.id} was not taken by its receiver${why}`, {
+    details,
+  });
+}
+
+/** Its deadline has passed before all of it was sent. */
+export function tooLate(stream: OutboundStream): ConnectionError {
+  const { id, sentBytes } = stream;
+  return new ConnectionError(
+    "ASOC_DEADLINE",
+    `Stream ${id} is too late: its deadline passed when ${sentBytes} bytes were sent`,
+    {
+      details: { streamId: id, sentBytes },
+    },
+  );
+}
+
 /** What becomes of an arriving stream when its connection ends before END, with `error` or in order. */
-export function incomplete(stream: InboundStream, error: AsocError | undefined): AsocError {
+export function incomplete(stream: ArrivingStream, error: AsocError | undefined): AsocError {
   const { id, receivedBytes } = stream;
   const why = error?.message ?? "the connection ended before END";
   const message = `Stream ${id} is incomplete (${receivedBytes} bytes came): ${why}`;

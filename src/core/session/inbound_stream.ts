@@ -11,6 +11,7 @@ import { type AsocError, LimitError } from "../errors.ts";
 import { CHUNK_BYTES, MIN_WRITE_BYTES } from "../limits.ts";
 import type { PooledBuffer } from "../tensor/buffer_pool.ts";
 import type { TensorMemory } from "../tensor/memory_account.ts";
+import type { Segment } from "./tensor_segments.ts";
 
 /** What a stream needs to know of its session. */
 export interface InboundContext {
@@ -27,6 +28,8 @@ export interface InboundContext {
 export interface Piece {
   readonly bytes: Uint8Array;
   readonly buffer: PooledBuffer | undefined;
+  /** Where they lie, for tensors of x1; `buffer` is undefined then. */
+  readonly segment?: Segment;
 }
 
 /** A whole tensor: `buffer` is undefined when the bytes are the caller's own memory. */

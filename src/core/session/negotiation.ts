@@ -22,7 +22,7 @@ import type { Crypto, X25519KeyPair } from "../runtime.ts";
 import { equalBytes } from "../wire/bytes.ts";
 import { encodeHeader, FrameType, HEADER_BYTES } from "../wire/header.ts";
 import { formatNodeId } from "../wire/node_id.ts";
-import { type CapsRecord, EXT_VERSION, NONCE_BYTES } from "../wire/records/caps.ts";
+import { Capability, type CapsRecord, EXT_VERSION, NONCE_BYTES } from "../wire/records/caps.ts";
 import type { RawRecord } from "../wire/records/framing.ts";
 import { encodeRecord } from "../wire/records/records.ts";
 
@@ -34,6 +34,8 @@ export interface X1Config {
   readonly bootEpoch: number;
   /** Offers X25519: costs each side about 0.1 ms, and rotation of keys without TLS needs it. */
   readonly keyExchange?: boolean;
+  /** Streams are tensor streams (RFC-0005) with a peer that can do the same. */
+  readonly tensors?: boolean;
 }
 
 export interface NegotiationConfig {
@@ -74,7 +76,7 @@ export class Negotiation {
       maxStreams: Math.min(MAX_U16, limits.maxInboundStreams),
       maxFrameBytes: Math.min(MAX_U32, limits.maxPayloadBytes),
       initialCreditBytes: Math.min(MAX_U32, limits.initialCreditBytes),
-      capabilities: 0,
+      capabilities: x1.tensors ? Capability.TENSORS : 0,
       uuid: nodeId,
       nonce: this.#nonce,
       communityHash: x1.communityHash,

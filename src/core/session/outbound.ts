@@ -9,99 +9,77 @@
  * One batch is under way at a time; its parts stay untouched until `handleWritten`.
  */
 import type { AsocError } from "../errors.ts";
-import { CHUNK_BYTES, KiB, MAX_WRITE_BYTES, MIN_WRITE_BYTES, SMALL_PAYLOAD_BYTES } from "../limits.ts";
+import {
+  CHUNK_BYTES,
+  KiB,
+  MAX_DIGEST_BYTES,
+  MAX_WRITE_BYTES,
+  MIN_WRITE_BYTES,
+  SMALL_PAYLOAD_BYTES,
+} from "../limits.ts";
 import { encodeHeader, FrameType, HEADER_BYTES } from "../wire/header.ts";
+import { OutboundCredit } from "./outbound_credit.ts";
+import { closePayload, OutboundStream, resetPayload, type TensorSending } from "./outbound_stream.ts";
+import { Turns } from "./turns.ts";
+
+export { OutboundStream, type TensorSending } from "./outbound_stream.ts";
 
 const SLAB_BYTES = 128 * KiB;
 const MAX_PARTS = 128;
 /** A write faster than this lets the next one be larger, one slower than the other smaller. */
 const FAST_WRITE_MS = 100;
 const SLOW_WRITE_MS = 1000;
+/** OPEN up to this length lies beside the headers. */
+const SMALL_OPEN_BYTES = KiB;
+/** What one turn may put into the slab: OPEN, a chunk's header and a small payload, CLOSE or RESET, END. */
+const TURN_BYTES = 4 * HEADER_BYTES + SMALL_OPEN_BYTES + SMALL_PAYLOAD_BYTES + MAX_DIGEST_BYTES + 512;
 /** The seq of the two frames that give up a stream: never in order, so every receiver fails it. */
 export const ABANDON_SEQ = 0xffff_ffff;
 
-/** One tensor on its way out. Made by `Outbound.open`. */
-export class OutboundStream {
-  readonly id: number;
-  readonly chunkBytes: number;
-  /** @internal */ pending: Uint8Array | undefined;
-  /** @internal */ pendingAt = 0;
-  /** @internal */ seq = 0;
-  /** @internal */ ending = false;
-  /** @internal */ abandoned = false;
-  /** @internal */ queued = false;
-  /** @internal The rest of the chunk whose header is out. */
-  chunkLeft = 0;
-  /** @internal Bytes and end that the batch under way carries. */
-  inBatch = 0;
-  /** @internal */ endInBatch = false;
-  /** Payload bytes that are in the kernel. */
-  sentBytes = 0;
-  /** True once END (or the abandonment) is in the kernel. */
-  done = false;
-  error: AsocError | undefined;
-
-  /** Only `Outbound.open` makes these. */
-  constructor(id: number, chunkBytes: number) {
-    this.id = id;
-    this.chunkBytes = chunkBytes;
-  }
-  /** True when a frame of it has gone out, or is about to. */
-  get started(): boolean {
-    return this.seq > 0;
-  }
-  /** True when `write` may be called: no bytes of the last one are left. */
-  get writable(): boolean {
-    return !this.pending && this.inBatch === 0 && !this.ending && !this.done;
-  }
-}
-
-/** First in, first out, without moving elements at each turn. */
-class Turns {
-  #items: OutboundStream[] = [];
-  #head = 0;
-  get size(): number {
-    return this.#items.length - this.#head;
-  }
-  add(stream: OutboundStream): void {
-    this.#items.push(stream);
-  }
-  take(): OutboundStream | undefined {
-    const stream = this.#items[this.#head++];
-    if (this.#head > 1024 && this.#head * 2 > this.#items.length) {
-      this.#items.splice(0, this.#head);
-      this.#head = 0;
-    } else if (this.#head >= this.#items.length) {
-      this.#items.length = 0;
-      this.#head = 0;
-    }
-    return stream;
-  }
+interface ControlFrame {
+  readonly type: number;
+  readonly streamId: number;
+  readonly payload: Uint8Array;
+  /** Its seq is the next one of x1's count; otherwise 0. */
+  readonly counted: boolean;
 }
 
 export class Outbound {
   /** Made with the first stream: a stranger who only knocks costs no memory. */
   #slab: Uint8Array = new Uint8Array(0);
-  readonly #streams = new Map<number, OutboundStream>();
-  readonly #fresh = new Turns();
-  readonly #bulk = new Turns();
+  readonly #streams = new Set<OutboundStream>();
+  /** Of v1 streams that are open. */
+  readonly #ids = new Set<number>();
+  /** Tensor streams that are not settled: END may be out, and the receiver's word is awaited. */
+  readonly #tensors = new Map<number, OutboundStream>();
+  readonly #turns = new Turns();
+  #credit = new OutboundCredit(0);
+  readonly #awaitCredit = new Set<OutboundStream>();
+  readonly #held = new Set<OutboundStream>();
+  /** Streams with a deadline, and the earliest of them. */
+  readonly #timed = new Set<OutboundStream>();
+  #earliestMs = Number.POSITIVE_INFINITY;
   /** The stream whose chunk is cut by the end of a batch: it goes on first. */
   #partial: OutboundStream | undefined;
-  #control: Uint8Array[] = [];
-  #freshTurn = false;
+  #control: ControlFrame[] = [];
+  readonly #numberControl: () => number;
   readonly #firstId: number;
   #nextId: number;
   #inFlight = false;
   #batchStreams: OutboundStream[] = [];
   #writeBytes = 4 * MIN_WRITE_BYTES;
+  #slabAt = 0;
+  /** Where in the slab the next part begins. */
+  #slabFrom = 0;
   #batchBytes = 0;
   #batchAtMs = 0;
   #frames = 0;
   #bytes = 0;
   #coalesced = 0;
 
-  /** `firstId`: 1 for a dialler, 2 for an acceptor. */
-  constructor(firstId: number) {
+  /** `firstId`: 1 for a dialler, 2 for an acceptor. `numberControl` counts the CONTROL frames of x1 as they go out. */
+  constructor(firstId: number, numberControl: () => number = () => 0) {
+    this.#numberControl = numberControl;
     this.#firstId = firstId;
     this.#nextId = firstId;
   }
@@ -121,7 +99,7 @@ export class Outbound {
   /** There is something to write, and no batch under way. */
   get waiting(): boolean {
     if (this.#inFlight) return false;
-    return this.#partial !== undefined || this.#fresh.size + this.#bulk.size + this.#control.length > 0;
+    return this.#partial !== undefined || this.#turns.size + this.#control.length > 0;
   }
   /** When the batch under way was given out. */
   get inFlightSinceMs(): number {
@@ -129,7 +107,11 @@ export class Outbound {
   }
   /** Nothing is open and nothing is under way. */
   get idle(): boolean {
-    return this.#streams.size === 0 && !this.#inFlight && this.#control.length === 0;
+    return this.#streams.size + this.#tensors.size + this.#control.length === 0 && !this.#inFlight;
+  }
+  /** Tensor streams whose fate is not known yet. */
+  get unsettled(): number {
+    return this.#tensors.size;
   }
   get openStreams(): number {
     return this.#streams.size;
@@ -142,19 +124,34 @@ export class Outbound {
     return { frames: this.#frames, payloadBytes: this.#bytes, coalescedBytes: this.#coalesced };
   }
 
-  /** A frame of stream 0: header and payload together, sent before any stream. */
-  sendControl(type: number, seq: number, payload: Uint8Array): void {
-    const frame = new Uint8Array(HEADER_BYTES + payload.length);
-    encodeHeader(frame, 0, type, 0, seq, payload.length);
-    frame.set(payload, HEADER_BYTES);
-    this.#control.push(frame);
+  /** When a stream's deadline passes, or held ones may go on; Infinity: never. */
+  get deadlineMs(): number {
+    return this.#held.size > 0 ? Math.min(this.#earliestMs, this.#credit.leadUntilMs) : this.#earliestMs;
   }
 
-  open(chunkBytes: number = CHUNK_BYTES): OutboundStream {
-    const id = this.#takeId();
+  /** The other side's initial credit, in bytes, for the tensor streams to come. */
+  useCredit(initialBytes: number): void {
+    this.#credit = new OutboundCredit(initialBytes);
+  }
+
+  /** A frame between chunks, before any stream's. `payload` belongs to it until it is written. */
+  sendControl(type: number, payload: Uint8Array, counted = false, streamId = 0): void {
+    this.#control.push({ type, streamId, payload, counted });
+  }
+
+  /** `tensor`: what x1 says of the stream; undefined for one of v1. */
+  open(chunkBytes: number = CHUNK_BYTES, tensor?: TensorSending): OutboundStream {
     if (this.#slab.length === 0) this.#slab = new Uint8Array(SLAB_BYTES);
-    const stream = new OutboundStream(id, chunkBytes);
-    this.#streams.set(id, stream);
+    const stream = new OutboundStream(tensor ? 0 : this.#takeId(), chunkBytes, tensor);
+    this.#streams.add(stream);
+    if (!tensor) this.#ids.add(stream.id);
+    else {
+      stream.limitBytes = this.#credit.initialBytes;
+      if (tensor.deadlineAtMs < Number.POSITIVE_INFINITY) {
+        this.#timed.add(stream);
+        this.#earliestMs = Math.min(this.#earliestMs, tensor.deadlineAtMs);
+      }
+    }
     return stream;
   }
 
@@ -164,7 +161,7 @@ export class Outbound {
     do {
       id = this.#nextId;
       this.#nextId = id + 2 > 0xffff_ffff ? this.#firstId : id + 2;
-    } while (this.#streams.has(id));
+    } while (this.#ids.has(id));
     return id;
   }
 
@@ -185,18 +182,20 @@ export class Outbound {
   }
 
   /**
-   * Gives a stream up: the receiver must fail it. v1 has no frame for that, so a frame out of
+   * Gives a stream up: the receiver must fail it. x1 has RESET for that; v1 has no frame, so one out of
    * order does it (RFC-0001, Streams). A chunk whose header is out has to be completed first.
    */
   abandon(stream: OutboundStream, gone: (stream: OutboundStream) => void): void {
     if (stream.done || stream.abandoned || stream.endInBatch) return; // too late: END is out
     stream.abandoned = true;
     stream.ending = true;
-    if (stream.seq === 0) {
+    if (!stream.started) {
       // Nothing of it has gone out: it never was.
       stream.pending = undefined;
       stream.done = true;
-      this.#streams.delete(stream.id);
+      stream.error = stream.reset?.error;
+      this.#close(stream);
+      this.#settle(stream);
       gone(stream);
       return;
     }
@@ -207,7 +206,106 @@ export class Outbound {
   #enqueue(stream: OutboundStream): void {
     if (stream.queued || stream === this.#partial) return;
     stream.queued = true;
-    (stream.seq === 0 ? this.#fresh : this.#bulk).add(stream);
+    this.#awaitCredit.delete(stream);
+    this.#held.delete(stream);
+    this.#turns.add(stream);
+  }
+
+  /** Nothing more of it is sent. */
+  #close(stream: OutboundStream): void {
+    this.#streams.delete(stream);
+    if (!stream.tensor) this.#ids.delete(stream.id);
+  }
+
+  /** Nothing more is expected of it. */
+  #settle(stream: OutboundStream): void {
+    this.#tensors.delete(stream.id);
+    this.#awaitCredit.delete(stream);
+    this.#held.delete(stream);
+    this.#credit.confirm(stream, stream.promisedBytes);
+    this.#untime(stream);
+  }
+
+  #untime(stream: OutboundStream): void {
+    if (!this.#timed.delete(stream)) return;
+    this.#earliestMs = Number.POSITIVE_INFINITY;
+    for (const { tensor } of this.#timed)
+      if (tensor) this.#earliestMs = Math.min(this.#earliestMs, tensor.deadlineAtMs);
+  }
+
+  // --- what the receiver of tensor streams says
+
+  /** The tensor stream with that id that is not settled. */
+  tensorStream(id: number): OutboundStream | undefined {
+    return this.#tensors.get(id);
+  }
+
+  /** CREDIT: the stream may go so far, or the connection for id 0. What is not known any more is passed over. */
+  handleCredit(id: number, limitBytes: number): void {
+    if (id === 0) {
+      if (this.#credit.raise(limitBytes)) for (const stream of this.#awaitCredit) this.#enqueue(stream);
+      return;
+    }
+    const stream = this.#tensors.get(id);
+    if (!stream || limitBytes <= stream.limitBytes) return;
+    stream.limitBytes = limitBytes;
+    if (!stream.done && stream.pending && !this.#awaitCredit.has(stream)) this.#enqueue(stream);
+  }
+
+  /** ACK: so many bytes of this connection have come; `verified`: and the tensor is whole. */
+  handleAck(
+    stream: OutboundStream,
+    ackedBytes: number,
+    verified: boolean,
+    moved: (stream: OutboundStream) => void,
+  ): void {
+    this.#credit.confirm(stream, ackedBytes);
+    if (this.#held.size > 0) for (const held of this.#held) this.#enqueue(held);
+    if (!verified || !(stream.done || stream.endInBatch)) return; // before CLOSE is out it cannot be true
+    stream.verified = true;
+    this.#settle(stream);
+    if (stream.done) moved(stream);
+  }
+
+  /** STOP, a deadline, or the user: the stream ends with `error`, and RESET tells the receiver unless END is out. */
+  refuse(
+    stream: OutboundStream,
+    reset: { readonly code: number; readonly reason: string; readonly error: AsocError },
+    moved: (stream: OutboundStream) => void,
+  ): void {
+    if (stream.settled || stream.reset) return;
+    stream.reset = reset;
+    if (!stream.done && !stream.endInBatch) {
+      this.abandon(stream, moved);
+      return;
+    }
+    stream.error = reset.error;
+    this.#settle(stream);
+    if (stream.done) moved(stream);
+  }
+
+  /** The other side takes no new streams: those whose OPEN is not out end with `error`, and can go elsewhere. */
+  failUnopened(error: AsocError, failed: (stream: OutboundStream) => void): void {
+    for (const stream of [...this.#streams]) {
+      if (!stream.tensor || stream.opened) continue;
+      stream.error = error;
+      stream.done = true;
+      stream.pending = undefined;
+      this.#close(stream);
+      this.#settle(stream);
+      failed(stream);
+    }
+  }
+
+  /** Streams whose deadline has passed, and those that were held for long enough. */
+  handleTimeout(nowMs: number, late: (stream: OutboundStream) => void): void {
+    if (nowMs >= this.#credit.leadUntilMs) for (const stream of this.#held) this.#enqueue(stream);
+    if (nowMs < this.#earliestMs) return;
+    for (const stream of [...this.#timed]) {
+      if (!stream.tensor || stream.tensor.deadlineAtMs > nowMs) continue;
+      this.#untime(stream);
+      if (!stream.done && !stream.endInBatch) late(stream);
+    }
   }
 
   /** The next batch into `parts` (emptied first). False when there is nothing to write or one is under way. */
@@ -215,76 +313,137 @@ export class Outbound {
     if (!this.waiting) return false;
     parts.length = 0;
     this.#batchBytes = 0;
-    this.#freshTurn = false; // a fresh stream leads every batch
-    let slabAt = 0;
-    let slabFrom = 0;
+    this.#turns.beginBatch();
+    this.#slabAt = 0;
+    this.#slabFrom = 0;
     while (this.#batchBytes < this.#writeBytes && parts.length < MAX_PARTS) {
       // Before everything but the rest of a chunk, whose header is out.
-      if (this.#control.length > 0 && !this.#partial) {
-        if (slabAt > slabFrom) parts.push(this.#slab.subarray(slabFrom, slabAt));
-        slabFrom = slabAt;
-        this.#takeControl(parts);
-      }
-      if (slabAt + 2 * HEADER_BYTES + SMALL_PAYLOAD_BYTES > SLAB_BYTES) break;
+      if (this.#control.length > 0 && !this.#partial) this.#takeControl(parts);
+      if (this.#slabAt + TURN_BYTES > SLAB_BYTES) break;
       const stream = this.#takeTurn();
       if (!stream) break;
       if (stream.done) continue;
-      const before = slabAt;
-      if (stream.chunkLeft === 0) {
-        const length = stream.pending
-          ? Math.min(stream.chunkBytes, stream.pending.length - stream.pendingAt)
-          : 0;
-        if (length > 0) {
-          encodeHeader(this.#slab, slabAt, FrameType.DATA, stream.id, stream.seq++, length);
-          slabAt += HEADER_BYTES;
-          stream.chunkLeft = length;
-          this.#frames++;
-        }
-      }
+      const before = this.#slabAt;
+      if (stream.tensor && !stream.opened) this.#encodeOpen(stream, stream.tensor, parts, nowMs);
+      if (stream.chunkLeft === 0 && stream.pending) this.#beginChunk(stream, stream.pending, nowMs);
       const pending = stream.pending;
       if (stream.chunkLeft > 0 && pending) {
         const room = Math.max(1, this.#writeBytes - this.#batchBytes);
         const length = stream.chunkLeft <= room + MIN_WRITE_BYTES ? stream.chunkLeft : room;
-        const from = stream.pendingAt;
-        if (length <= SMALL_PAYLOAD_BYTES && slabAt + length <= SLAB_BYTES) {
-          this.#slab.set(pending.subarray(from, from + length), slabAt);
-          slabAt += length;
-          this.#coalesced += length;
-        } else {
-          if (slabAt > slabFrom) parts.push(this.#slab.subarray(slabFrom, slabAt));
-          slabFrom = slabAt;
-          parts.push(pending.subarray(from, from + length));
-        }
-        stream.chunkLeft -= length;
-        stream.pendingAt += length;
-        stream.inBatch += length;
-        this.#batchBytes += length;
-        this.#bytes += length;
-        if (stream.pendingAt === pending.length) stream.pending = undefined;
-        else if (stream.abandoned && stream.chunkLeft === 0) stream.pending = undefined;
+        this.#takeBytes(stream, pending, length, parts);
       }
-      if (stream.ending && !stream.pending && stream.chunkLeft === 0) {
-        slabAt = this.#encodeEnd(stream, slabAt);
-      }
-      this.#batchBytes += slabAt - before;
+      if (stream.ending && !stream.pending && stream.chunkLeft === 0) this.#encodeEnd(stream);
+      this.#batchBytes += this.#slabAt - before;
       this.#batchStreams.push(stream);
       if (stream.chunkLeft > 0) this.#partial = stream;
-      else if (stream.pending) this.#enqueue(stream);
+      else if (stream.pending && !stream.waits) this.#enqueue(stream);
     }
-    if (slabAt > slabFrom) parts.push(this.#slab.subarray(slabFrom, slabAt));
+    this.#cutSlab(parts);
     if (parts.length === 0) return false;
     this.#inFlight = true;
     this.#batchAtMs = nowMs;
     return true;
   }
 
+  /** The header of the next chunk, as long as credit allows; without any the stream waits. */
+  #beginChunk(stream: OutboundStream, pending: Uint8Array, nowMs: number): void {
+    let length = Math.min(stream.chunkBytes, pending.length - stream.pendingAt);
+    stream.waits = false;
+    if (stream.tensor) {
+      const allowed = this.#credit.allow(stream, length, nowMs);
+      if (typeof allowed === "string") {
+        stream.waits = true;
+        if (allowed === "connection") this.#awaitCredit.add(stream);
+        else if (allowed === "hold") this.#held.add(stream);
+        return;
+      }
+      length = allowed;
+      this.#credit.lead(stream.priority, nowMs);
+      this.#credit.spend(stream, length);
+    }
+    encodeHeader(this.#slab, this.#slabAt, FrameType.DATA, stream.id, stream.seq++, length);
+    this.#slabAt += HEADER_BYTES;
+    stream.chunkLeft = length;
+    this.#frames++;
+  }
+
+  /** `length` bytes of the chunk under way: beside the headers when they are few, or from where they lie. */
+  #takeBytes(stream: OutboundStream, pending: Uint8Array, length: number, parts: Uint8Array[]): void {
+    const bytes = pending.subarray(stream.pendingAt, stream.pendingAt + length);
+    if (length <= SMALL_PAYLOAD_BYTES && this.#slabAt + length <= SLAB_BYTES) {
+      this.#slab.set(bytes, this.#slabAt);
+      this.#slabAt += length;
+      this.#coalesced += length;
+      this.#batchBytes -= length; // counted with the slab
+    } else {
+      this.#cutSlab(parts);
+      parts.push(bytes);
+    }
+    const { tensor } = stream;
+    if (tensor) tensor.digest.update(bytes, tensor.baseOffset + stream.promisedBytes - stream.chunkLeft);
+    stream.chunkLeft -= length;
+    stream.pendingAt += length;
+    stream.inBatch += length;
+    this.#batchBytes += length;
+    this.#bytes += length;
+    if (stream.pendingAt === pending.length) stream.pending = undefined;
+    else if (stream.abandoned && stream.chunkLeft === 0) stream.pending = undefined;
+  }
+
+  /** What lies in the slab since the last part becomes one. */
+  #cutSlab(parts: Uint8Array[]): void {
+    if (this.#slabAt > this.#slabFrom) parts.push(this.#slab.subarray(this.#slabFrom, this.#slabAt));
+    this.#slabFrom = this.#slabAt;
+  }
+
   #takeControl(parts: Uint8Array[]): void {
-    for (const frame of this.#control) {
+    this.#cutSlab(parts);
+    for (const { type, streamId, payload, counted } of this.#control) {
+      const frame = new Uint8Array(HEADER_BYTES + payload.length);
+      encodeHeader(frame, 0, type, streamId, counted ? this.#numberControl() : 0, payload.length);
+      frame.set(payload, HEADER_BYTES);
       parts.push(frame);
       this.#batchBytes += frame.length;
       this.#frames++;
     }
     this.#control = [];
+  }
+
+  /** A CONTROL frame of a stream, in its place between the stream's other frames. */
+  #encodeControl(streamId: number, payload: Uint8Array): void {
+    encodeHeader(
+      this.#slab,
+      this.#slabAt,
+      FrameType.CONTROL,
+      streamId,
+      this.#numberControl(),
+      payload.length,
+    );
+    this.#slab.set(payload, this.#slabAt + HEADER_BYTES);
+    this.#slabAt += HEADER_BYTES + payload.length;
+    this.#frames++;
+  }
+
+  #encodeOpen(
+    stream: OutboundStream,
+    { open, priority }: TensorSending,
+    parts: Uint8Array[],
+    nowMs: number,
+  ): void {
+    stream.opened = true;
+    stream.id = this.#takeId();
+    this.#tensors.set(stream.id, stream);
+    this.#credit.lead(priority, nowMs);
+    if (open.length <= SMALL_OPEN_BYTES) {
+      this.#encodeControl(stream.id, open);
+      return;
+    }
+    encodeHeader(this.#slab, this.#slabAt, FrameType.CONTROL, stream.id, this.#numberControl(), open.length);
+    this.#slabAt += HEADER_BYTES;
+    this.#frames++;
+    this.#cutSlab(parts);
+    parts.push(open);
+    this.#batchBytes += open.length;
   }
 
   #takeTurn(): OutboundStream | undefined {
@@ -293,30 +452,28 @@ export class Outbound {
       this.#partial = undefined;
       return stream;
     }
-    let queue = this.#fresh.size > 0 ? this.#fresh : this.#bulk;
-    if (this.#fresh.size > 0 && this.#bulk.size > 0) {
-      this.#freshTurn = !this.#freshTurn;
-      queue = this.#freshTurn ? this.#fresh : this.#bulk;
-    }
-    const stream = queue.take();
+    const stream = this.#turns.take();
     if (stream) stream.queued = false;
     return stream;
   }
 
-  #encodeEnd(stream: OutboundStream, slabAt: number): number {
-    let at = slabAt;
-    if (stream.abandoned) {
-      encodeHeader(this.#slab, at, FrameType.DATA, stream.id, ABANDON_SEQ, 0);
-      encodeHeader(this.#slab, at + HEADER_BYTES, FrameType.END, stream.id, ABANDON_SEQ, 0);
-      at += 2 * HEADER_BYTES;
-      this.#frames += 2;
-    } else {
-      encodeHeader(this.#slab, at, FrameType.END, stream.id, stream.seq, 0);
-      at += HEADER_BYTES;
+  #encodeEnd(stream: OutboundStream): void {
+    const { tensor, abandoned } = stream;
+    stream.endInBatch = true;
+    if (tensor) {
+      this.#encodeControl(stream.id, abandoned ? resetPayload(stream) : closePayload(stream, tensor));
+      if (abandoned) return;
+    }
+    stream.endSent = !abandoned;
+    const seq = abandoned ? ABANDON_SEQ : stream.seq;
+    if (abandoned) {
+      encodeHeader(this.#slab, this.#slabAt, FrameType.DATA, stream.id, seq, 0);
+      this.#slabAt += HEADER_BYTES;
       this.#frames++;
     }
-    stream.endInBatch = true;
-    return at;
+    encodeHeader(this.#slab, this.#slabAt, FrameType.END, stream.id, seq, 0);
+    this.#slabAt += HEADER_BYTES;
+    this.#frames++;
   }
 
   /** The batch under way is in the kernel. Calls `moved` once for each stream that it carried. */
@@ -336,7 +493,11 @@ export class Outbound {
       if (stream.endInBatch) {
         stream.endInBatch = false;
         stream.done = true;
-        this.#streams.delete(stream.id);
+        this.#close(stream);
+        if (stream.abandoned) {
+          stream.error ??= stream.reset?.error;
+          this.#settle(stream);
+        } else this.#untime(stream);
       }
       moved(stream);
     }
@@ -344,13 +505,19 @@ export class Outbound {
 
   /** The connection is gone: every stream that is not done fails with what `errorFor` says. */
   fail(errorFor: (stream: OutboundStream) => AsocError, failed: (stream: OutboundStream) => void): void {
-    for (const stream of this.#streams.values()) {
-      stream.error = errorFor(stream);
+    for (const stream of new Set([...this.#streams, ...this.#tensors.values()])) {
+      stream.error ??= errorFor(stream);
       stream.done = true;
       stream.pending = undefined;
       failed(stream);
     }
     this.#streams.clear();
+    this.#ids.clear();
+    this.#tensors.clear();
+    this.#awaitCredit.clear();
+    this.#held.clear();
+    this.#timed.clear();
+    this.#earliestMs = Number.POSITIVE_INFINITY;
     this.#partial = undefined;
     this.#control = [];
   }

@@ -26,12 +26,13 @@ export class Pings {
     return { kind: "pong", opaque: ping.opaque, unixMs: unixMs?.() ?? 0 };
   }
 
-  /** One that was not asked for is passed over. */
-  handlePong(pong: PingRecord, { unixMs }: Tools, nowMs: number): void {
+  /** False for one that was not asked for. */
+  handlePong(pong: PingRecord, { unixMs }: Tools, nowMs: number): boolean {
     const asked = this.#asked;
-    if (!asked || !equalBytes(asked.opaque, pong.opaque)) return;
+    if (!asked || !equalBytes(asked.opaque, pong.opaque)) return false;
     this.#asked = undefined;
     this.roundTripMs = nowMs - asked.atMs;
     if (pong.unixMs > 0 && unixMs) this.clockSkewMs = pong.unixMs + this.roundTripMs / 2 - unixMs();
+    return true;
   }
 }

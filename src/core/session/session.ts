@@ -16,27 +16,36 @@ import {
   MAX_CONTROL_BYTES,
   MAX_HANDSHAKE_CONTROL_BYTES,
   MAX_WAITING_ANSWERS,
+  MAX_WAITING_CONTROL,
 } from "../limits.ts";
 import type { TensorMemory } from "../tensor/memory_account.ts";
 import { ACCEPT_BYTES } from "../wire/accept.ts";
+import { equalBytes, toHex } from "../wire/bytes.ts";
 import { type FrameConsumer, FrameReader } from "../wire/frame_reader.ts";
 import { FrameType, type Header } from "../wire/header.ts";
 import { HELLO_BYTES } from "../wire/hello.ts";
-import type { CapsRecord } from "../wire/records/caps.ts";
+import type { AckRecord } from "../wire/records/ack.ts";
+import { Capability, type CapsRecord } from "../wire/records/caps.ts";
 import { type RawRecord, splitRecords } from "../wire/records/framing.ts";
+import { GoawayCode } from "../wire/records/goaway.ts";
 import { RecordOp } from "../wire/records/ops.ts";
 import { decodeRecord, encodeControl, unknownCritical, type X1Record } from "../wire/records/records.ts";
+import { StreamCode } from "../wire/records/reset.ts";
+import type { TapRecord, UntapRecord } from "../wire/records/tap.ts";
 import { ControlFrames } from "./control_frames.ts";
 import { farewell } from "./farewell.ts";
 import {
   connectionLost,
+  controlUnread,
   handshakeRefused,
   incomplete,
   isHandshaking,
   lateCaps,
   notSentWhole,
   payloadTooLarge,
+  stoppedBy,
   timedOut,
+  tooLate,
   tooSlow,
   truncatedFrame,
   unexpectedFrame,
@@ -44,14 +53,20 @@ import {
 } from "./faults.ts";
 import { Handshake } from "./handshake.ts";
 import { Inbound } from "./inbound.ts";
-import type { InboundContext, InboundStream } from "./inbound_stream.ts";
-import { Outbound, type OutboundStream } from "./outbound.ts";
+import type { InboundContext } from "./inbound_stream.ts";
+import { InboundTensor } from "./inbound_tensor.ts";
+import { InboundTensors, type TransferBook } from "./inbound_tensors.ts";
+import { Outbound, type OutboundStream, type TensorSending } from "./outbound.ts";
 import { Pings } from "./pings.ts";
-import type { SessionConfig, SessionCounters, SessionEvent } from "./session_types.ts";
+import { clippedReason } from "./reasons.ts";
+import type { ArrivingStream, SessionConfig, SessionCounters, SessionEvent } from "./session_types.ts";
 import { Action, frameInput, Input, State, stateName, transition } from "./transitions.ts";
 
 /** Where bytes go that nobody reads: the session is closed. */
 const TRASH = new Uint8Array(16 * KiB);
+
+/** Without the memory of a node every transfer is a new one. */
+const NO_BOOK: TransferBook = { begin: () => "new", delivered: () => {}, gaveUp: () => {} };
 
 interface Deadlines {
   handshake: number;
@@ -63,6 +78,8 @@ interface Deadlines {
   keepalive: number;
   /** CAPS has not come: the other side is taken for a v0.1 peer. */
   caps: number;
+  /** A tensor is too late, or a held one may go on. */
+  streams: number;
 }
 
 export class Session implements FrameConsumer {
@@ -91,6 +108,12 @@ export class Session implements FrameConsumer {
   #answeredMs = 0;
   /** The other side's CAPS, once its proof has held. */
   #peer: CapsRecord | undefined;
+  /** Arriving streams where both sides have tensor streams; `#inbound` is not used then. */
+  #tensors: InboundTensors | undefined;
+  /** We have said GOAWAY and wait for a PONG: the other side knows then. */
+  #goawayUnheard = false;
+  /** The other side has said GOAWAY. */
+  #leaving = false;
   /** No CAPS came in time: one that comes now is late, and the connection has to be made again. */
   #capsMissed = false;
   readonly #control = new ControlFrames();
@@ -110,6 +133,7 @@ export class Session implements FrameConsumer {
     linger: 0,
     keepalive: 0,
     caps: 0,
+    streams: 0,
   };
 
   constructor(config: SessionConfig, nowMs: number) {
@@ -123,7 +147,7 @@ export class Session implements FrameConsumer {
       changed: (stream) => this.#signal(stream),
       failed: (streamId, error) => this.#emit({ kind: "streamFailed", streamId, error }),
     });
-    this.#outbound = new Outbound(config.role === "dialler" ? 1 : 2);
+    this.#outbound = new Outbound(config.role === "dialler" ? 1 : 2, () => this.#control.number());
     this.#handshake = new Handshake(config, (type, payload) => this.#send(type, payload));
   }
 
@@ -162,6 +186,22 @@ export class Session implements FrameConsumer {
   get quiet(): boolean {
     return this.#eventsHead === this.#events.length && !this.#reader.stalled && !this.#outbound.waiting;
   }
+  /** Streams are those of RFC-0005. */
+  get tensors(): boolean {
+    return this.#tensors !== undefined;
+  }
+  /** The other side wants no new streams. */
+  get leaving(): boolean {
+    return this.#leaving;
+  }
+  /** Readers have done something that `handleRoom` carries out. */
+  get wantsRoom(): boolean {
+    return this.#reader.stalled || this.#tensors?.dirty === true;
+  }
+  /** `handleMemory` wants to be called when memory was released. */
+  get wantsMemory(): boolean {
+    return this.#reader.stalled || this.#tensors?.wantsMemory === true;
+  }
   /** When bytes last came. */
   get lastReadMs(): number {
     return this.#lastReadMs;
@@ -170,13 +210,13 @@ export class Session implements FrameConsumer {
     return this.#outbound.openStreams;
   }
   get inboundStreams(): number {
-    return this.#inbound.openStreams;
+    return this.#arriving.openStreams;
   }
   get counters(): SessionCounters {
     return {
       framesIn: this.#framesIn,
       framesOut: this.#outbound.counters.frames,
-      payloadBytesIn: this.#inbound.payloadBytes,
+      payloadBytesIn: this.#arriving.payloadBytes,
       payloadBytesOut: this.#outbound.counters.payloadBytes,
       unknownFrames: this.#unknownFrames,
       controlFrames: this.#controlFrames,
@@ -221,8 +261,16 @@ export class Session implements FrameConsumer {
     this.#endRead(nowMs);
   }
 
+  /** Memory was released. */
+  handleMemory(nowMs: number): void {
+    this.#tensors?.wake();
+    this.handleRoom(nowMs);
+  }
+
   /** There may be room again. */
   handleRoom(nowMs: number): void {
+    this.#nowMs = nowMs;
+    this.#withTensors((tensors) => tensors.flush());
     if (!this.#reader.stalled || !this.#beginRead(nowMs)) return;
     const before = this.#framesIn + this.#inbound.payloadBytes;
     try {
@@ -252,6 +300,11 @@ export class Session implements FrameConsumer {
       this.#fail(truncatedFrame());
     } else if (action === Action.LOST || action === Action.FALL_BACK) {
       this.#fail(handshakeRefused("closed"));
+    } else if (
+      this.#tensors &&
+      this.#tensors.openStreams + this.#outbound.openStreams + this.#outbound.unsettled > 0
+    ) {
+      this.#fail(connectionLost(undefined)); // nobody is there to confirm or to go on
     } else {
       this.#failArriving();
       this.#state = next;
@@ -289,7 +342,10 @@ export class Session implements FrameConsumer {
     else if (due(at.reader)) this.#fail(this.#tooSlow());
     else if (due(at.silence)) this.#fail(timedOut("silence", this.#state, limits));
     else if (due(at.linger)) this.#fail(timedOut("linger", this.#state, limits));
-    else if (due(at.caps)) {
+    else if (due(at.streams)) {
+      this.#outbound.handleTimeout(nowMs, (stream) => this.#tooLate(stream));
+      this.#withTensors((tensors) => tensors.handleTimeout(nowMs));
+    } else if (due(at.caps)) {
       this.#capsMissed = true;
       this.#fallBack();
     } else if (due(at.keepalive)) {
@@ -301,10 +357,14 @@ export class Session implements FrameConsumer {
 
   // --- commands
 
-  /** A new stream to the peer. Throws ASOC_CLOSED unless open. */
-  openStream(chunkBytes?: number): OutboundStream {
-    if (!this.open) {
-      throw new ConnectionError("ASOC_CLOSED", `Cannot open a stream: session is ${stateName(this.#state)}`);
+  /**
+   * A new stream to the peer; where streams are tensor streams, `tensor` says what it carries. Throws ASOC_CLOSED unless
+   * open, ASOC_TOO_MANY_STREAMS.
+   */
+  openStream(chunkBytes?: number, tensor?: TensorSending): OutboundStream {
+    if (!this.open || this.#leaving) {
+      const state = this.#leaving ? "left by the other side (GOAWAY)" : stateName(this.#state);
+      throw new ConnectionError("ASOC_CLOSED", `Cannot open a stream: session is ${state}`);
     }
     const peer = this.#peer;
     if (peer && this.#outbound.openStreams >= peer.maxStreams) {
@@ -316,7 +376,7 @@ export class Session implements FrameConsumer {
       );
     }
     const mostBytes = peer?.maxFrameBytes ?? Number.POSITIVE_INFINITY;
-    return this.#outbound.open(Math.min(chunkBytes ?? CHUNK_BYTES, mostBytes));
+    return this.#outbound.open(Math.min(chunkBytes ?? CHUNK_BYTES, mostBytes), tensor);
   }
 
   write(stream: OutboundStream, bytes: Uint8Array): void {
@@ -332,6 +392,32 @@ export class Session implements FrameConsumer {
     this.#checkDrained();
   }
 
+  /** An arriving stream that nobody wants any more: x1 tells its sender, with `reason`. */
+  giveUp(stream: ArrivingStream, reason: string): void {
+    if (stream instanceof InboundTensor) this.#withTensors((tensors) => tensors.cancel(stream, reason));
+    else stream.discard();
+  }
+
+  /** An arriving stream that cannot be taken: its sender, and its reader, get `error`. For streams of x1. */
+  refuse(stream: InboundTensor, error: AsocError): void {
+    this.#withTensors((tensors) => tensors.refuse(stream, error));
+  }
+
+  /** RESUME?: how much of a transfer that broke does the other side have? */
+  askResume(transferId: Uint8Array): void {
+    this.#sendRecords({ kind: "resume_query", transferId });
+  }
+
+  /** RESUME!: so much is here; undefined: it was delivered. */
+  answerResume(transferId: Uint8Array, offset: number | undefined): void {
+    this.#sendRecords({ kind: "resume_answer", transferId, offset });
+  }
+
+  /** TAP or UNTAP. */
+  ask(record: TapRecord | UntapRecord): void {
+    this.#sendRecords(record);
+  }
+
   /** Where tensors lie from now on: the account of the peer, known when the session opens. */
   useMemory(memory: TensorMemory): void {
     this.#context.pool = memory;
@@ -342,11 +428,17 @@ export class Session implements FrameConsumer {
     this.#keepalive = on;
   }
 
-  /** Closes when all streams under way are done. */
-  close(nowMs: number): void {
+  /** Closes when all streams under way are done; `code` of `GoawayCode` tells a peer of x1 why. */
+  close(nowMs: number, code: number = GoawayCode.SHUTDOWN): void {
     this.#nowMs = nowMs;
     const { action, next } = transition(this.#state, Input.CLOSE);
     if (action === Action.IGNORE) return;
+    if (this.#tensors && next === State.CLOSING) {
+      // A PONG shows that it was read: no stream is begun by the other side after that.
+      this.#goawayUnheard = true;
+      const goaway = { kind: "goaway", lastStream: 0xffff_ffff, drainMs: 0, code } as const;
+      this.#sendRecords(goaway, this.#pings.ping(this.#config, nowMs));
+    }
     this.#state = next;
     if (next === State.CLOSED) {
       this.#error = new ConnectionError("ASOC_CLOSED", "The handshake was given up: the node is closing");
@@ -389,7 +481,7 @@ export class Session implements FrameConsumer {
     const at = this.#deadlines();
     const earliest = Math.min(
       Math.min(at.handshake, at.sendStall, at.reader, at.silence),
-      Math.min(at.linger, at.keepalive, at.caps),
+      Math.min(at.linger, at.keepalive, Math.min(at.caps, at.streams)),
     );
     return earliest === Number.POSITIVE_INFINITY ? undefined : earliest;
   }
@@ -403,9 +495,10 @@ export class Session implements FrameConsumer {
     const handshaking = isHandshaking(state);
     const stalledMs = this.#stalledSinceMs;
     const reading = stalledMs === undefined;
-    const kept = this.#keepalive && (state === State.OPEN || state === State.CLOSING);
+    const kept =
+      (this.#keepalive || this.#peer !== undefined) && (state === State.OPEN || state === State.CLOSING);
     // With PING and PONG silence means that nobody is there; without, only an open stream tells that something should come.
-    const expecting = this.#inbound.openStreams > 0 || (kept && this.#peer !== undefined);
+    const expecting = this.#arriving.openStreams > 0 || (kept && this.#peer !== undefined);
     const waiting = reading && !handshaking && expecting;
     const lingering = reading && state === State.FINISHED;
     at.handshake = handshaking ? this.#startedMs + limits.handshakeTimeoutMs : never;
@@ -416,6 +509,7 @@ export class Session implements FrameConsumer {
     at.linger = lingering ? Math.max(this.#finishedMs, this.#lastReadMs) + limits.lingerMs : never;
     const capsAwaited = state === State.CAPS_AWAITED && this.#handshake.mayFallBack;
     at.caps = capsAwaited ? this.#answeredMs + limits.capsWaitMs : never;
+    at.streams = Math.min(this.#outbound.deadlineMs, this.#tensors?.deadlineMs ?? never);
     at.keepalive = kept ? this.#lastKeepaliveMs + limits.keepaliveMs : never;
     return at;
   }
@@ -454,9 +548,9 @@ export class Session implements FrameConsumer {
         if (header.payloadBytes > limits.maxPayloadBytes) {
           throw payloadTooLarge(header, limits.maxPayloadBytes);
         }
-        if (action === Action.STREAM) this.#inbound.onHeader(header);
+        if (action === Action.STREAM) this.#arriving.onHeader(header);
         else {
-          this.#inbound.skip();
+          this.#arriving.skip();
           if (header.type === FrameType.CONTROL) this.#controlFrames++;
           else this.#unknownFrames++;
         }
@@ -472,17 +566,17 @@ export class Session implements FrameConsumer {
     if (this.#action === Action.CHECK_HELLO || this.#action === Action.CHECK_ACCEPT)
       return this.#handshake.target(remainingBytes);
     if (this.#action === Action.RECORDS) return this.#control.target(remainingBytes);
-    return this.#inbound.payloadTarget(remainingBytes);
+    return this.#arriving.payloadTarget(remainingBytes);
   }
 
   /** @internal */
   get targetMoved(): boolean {
-    return this.#action === Action.STREAM && this.#inbound.targetMoved;
+    return this.#action === Action.STREAM && this.#arriving.targetMoved;
   }
 
   /** @internal */
   onPayload(byteCount: number): void {
-    if (this.#action === Action.STREAM) this.#inbound.onPayload(byteCount);
+    if (this.#action === Action.STREAM) this.#arriving.onPayload(byteCount);
     else if (this.#action === Action.RECORDS) this.#control.filled(byteCount);
     else if (this.#action !== Action.SKIP) this.#handshake.filled(byteCount);
   }
@@ -500,6 +594,10 @@ export class Session implements FrameConsumer {
 
   // --- inside
 
+  get #arriving(): Inbound | InboundTensors {
+    return this.#tensors ?? this.#inbound;
+  }
+
   #expectHandshake(header: Header, byteCount: number): void {
     if (header.payloadBytes !== byteCount || header.streamId !== 0 || header.seq !== 0) {
       throw unexpectedFrame(this.#state, header);
@@ -512,7 +610,31 @@ export class Session implements FrameConsumer {
     if (state !== State.OPEN) return;
     const { nodeId, caps } = this.#handshake.opened;
     this.#peer = caps;
+    if (caps && this.#config.x1?.tensors && (caps.capabilities & Capability.TENSORS) !== 0)
+      this.#useTensors(caps);
     this.#emit({ kind: "open", nodeId, caps });
+  }
+
+  /** Runs what may find that the connection has to end. */
+  #withTensors(run: (tensors: InboundTensors) => void): void {
+    if (!this.#tensors || this.closed) return;
+    try {
+      run(this.#tensors);
+    } catch (error) {
+      this.#readFailed(error);
+    }
+  }
+
+  #useTensors(peer: CapsRecord): void {
+    const { role, limits, crypto, bookOf } = this.#config;
+    this.#outbound.useCredit(peer.initialCreditBytes);
+    this.#tensors = new InboundTensors(role, this.#context, limits, crypto, bookOf?.(peer.uuid) ?? NO_BOOK, {
+      started: (stream) => this.#emit({ kind: "stream", stream }),
+      resumed: (stream) => this.#emit({ kind: "resumed", stream }),
+      changed: (stream) => this.#signal(stream),
+      failed: (streamId, error) => this.#emit({ kind: "streamFailed", streamId, error }),
+      say: (streamId, record) => this.#say(streamId, record),
+    });
   }
 
   #fallBack(): void {
@@ -532,6 +654,7 @@ export class Session implements FrameConsumer {
     const counted = !this.#handshake.mayFallBack;
     if (header.streamId !== 0 && handshaking && counted) throw unexpectedFrame(this.#state, header);
     this.#control.begin(header, handshaking ? MAX_HANDSHAKE_CONTROL_BYTES : MAX_CONTROL_BYTES, counted);
+    this.#arriving.skip();
     this.#controlFrames++;
   }
 
@@ -553,8 +676,76 @@ export class Session implements FrameConsumer {
   #handleRecords(raws: readonly RawRecord[]): void {
     for (const raw of raws) {
       const record = decodeRecord(raw);
-      if (record) this.#handleRecord(record, raw);
+      if (record && !this.#handleTensorRecord(record)) this.#handleRecord(record, raw);
     }
+  }
+
+  /** False for a record that is not about tensor streams, or where there are none. */
+  #handleTensorRecord(record: X1Record): boolean {
+    const tensors = this.#tensors;
+    if (!tensors) return false;
+    const { streamId } = this.#control;
+    switch (record.kind) {
+      case "open":
+        tensors.handleOpen(streamId, record, this.#nowMs);
+        return true;
+      case "close":
+        tensors.handleClose(streamId, record);
+        return true;
+      case "reset":
+        tensors.handleReset(streamId, record);
+        return true;
+      case "blocked":
+        return true; // for people who look at the wire
+      case "stop": {
+        const stream = this.#outbound.tensorStream(streamId);
+        if (stream) this.#refuseOutbound(stream, stoppedBy(stream, record), StreamCode.CANCELLED);
+        return true;
+      }
+      case "credit":
+        this.#outbound.handleCredit(streamId, record.limitBytes);
+        return true;
+      case "ack":
+        this.#handleAck(streamId, record);
+        return true;
+      case "resume_query":
+        this.#emit({ kind: "resumeAsked", transferId: toHex(record.transferId) });
+        return true;
+      case "resume_answer":
+        this.#emit({ kind: "resumeAnswered", transferId: toHex(record.transferId), offset: record.offset });
+        return true;
+      case "goaway":
+        this.#leaving = true;
+        this.#outbound.failUnopened(connectionLost("GOAWAY came"), (stream) =>
+          this.#emit({ kind: "sent", stream }),
+        );
+        this.#emit({ kind: "goaway", code: record.code });
+        return true;
+      case "tap":
+      case "untap":
+        this.#emit({ kind: "tapAsked", record });
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  #handleAck(streamId: number, { transferId, contiguousBytes, level }: AckRecord): void {
+    const stream = this.#outbound.tensorStream(streamId);
+    if (!stream?.tensor || !equalBytes(stream.tensor.transferId, transferId)) return; // it is settled
+    const ackedBytes = contiguousBytes - stream.tensor.baseOffset;
+    this.#outbound.handleAck(stream, ackedBytes, level !== "received", () =>
+      this.#emit({ kind: "sent", stream }),
+    );
+  }
+
+  #tooLate(stream: OutboundStream): void {
+    this.#refuseOutbound(stream, tooLate(stream), StreamCode.DEADLINE);
+  }
+
+  #refuseOutbound(stream: OutboundStream, error: AsocError, code: number): void {
+    const reset = { code, reason: clippedReason(error.message), error };
+    this.#outbound.refuse(stream, reset, () => this.#emit({ kind: "sent", stream }));
   }
 
   #handleRecord(record: X1Record, raw: RawRecord): void {
@@ -565,7 +756,7 @@ export class Session implements FrameConsumer {
         this.#sendRecords(this.#pings.answer(record, this.#config));
         break;
       case "pong":
-        this.#pings.handlePong(record, this.#config, this.#nowMs);
+        if (this.#pings.handlePong(record, this.#config, this.#nowMs)) this.#goawayUnheard = false;
         break;
       case "error":
         throw new ConnectionError("ASOC_PEER_ERROR", `The other side ended the connection: ${record.text}`, {
@@ -585,9 +776,15 @@ export class Session implements FrameConsumer {
     this.#send(FrameType.CONTROL, encodeControl(records));
   }
 
+  #say(streamId: number, record: X1Record): void {
+    if (this.#state === State.FINISHED || this.closed) return;
+    if (this.#outbound.waitingControl >= MAX_WAITING_CONTROL) throw controlUnread();
+    this.#outbound.sendControl(FrameType.CONTROL, encodeControl([record]), true, streamId);
+  }
+
   #send(type: number, payload: Uint8Array): void {
     const counted = type === FrameType.CONTROL && this.#config.x1 !== undefined;
-    this.#outbound.sendControl(type, counted ? this.#control.number() : 0, payload);
+    this.#outbound.sendControl(type, payload, counted);
   }
 
   #beginRead(nowMs: number): boolean {
@@ -608,12 +805,14 @@ export class Session implements FrameConsumer {
       this.#lastStallEndMs = nowMs;
       this.#stalledSinceMs = undefined;
     }
+    this.#withTensors((tensors) => tensors.flush());
     this.#checkDrained();
   }
 
   #checkDrained(): void {
     if (this.#state !== State.CLOSING && this.#state !== State.PEER_DONE) return;
-    if (!this.#outbound.idle || this.#inbound.openStreams > 0) return;
+    if (!this.#outbound.idle || this.#arriving.openStreams > 0) return;
+    if (this.#goawayUnheard && this.#state === State.CLOSING) return;
     const { action, next } = transition(this.#state, Input.DRAINED);
     this.#state = next;
     this.#finishedMs = this.#nowMs;
@@ -624,8 +823,7 @@ export class Session implements FrameConsumer {
   #fail(error: AsocError): void {
     this.#error = error;
     if (this.#peer && this.#outbound.atBoundary) {
-      // What waits is dropped: the words take its place in the count.
-      this.#lastWords = farewell(error, this.#control.numbered - this.#outbound.waitingControl);
+      this.#lastWords = farewell(error, this.#control.numbered);
     }
     this.#state = State.CLOSED;
     this.#outbound.fail(
@@ -637,10 +835,23 @@ export class Session implements FrameConsumer {
 
   /** After the end of reading: memory goes back, open streams fail. */
   #letGo(): void {
-    if (this.#inbound.openStreams > 0) this.#failArriving();
+    if (this.#arriving.openStreams > 0) this.#failArriving();
+  }
+
+  /** Tensors may come whole on another connection, unless it is this side that does not go on. */
+  #cutArriving(tensors: InboundTensors): void {
+    const error = this.#error ?? connectionLost(undefined);
+    for (const stream of tensors.takeOpen()) {
+      if (error instanceof ConnectionError) this.#emit({ kind: "cut", stream, error });
+      else tensors.settleFailed(stream, incomplete(stream, error));
+    }
   }
 
   #failArriving(): void {
+    if (this.#tensors) {
+      this.#cutArriving(this.#tensors);
+      return;
+    }
     // After so long a pause the peer's own send has stalled: it closes, and its FIN is found soon after.
     const { sendStallMs } = this.#config.limits;
     const afterStall = this.#lastStallMs >= sendStallMs && this.#nowMs - this.#lastStallEndMs < sendStallMs;
@@ -657,7 +868,7 @@ export class Session implements FrameConsumer {
     return tooSlow(this.#context.readerBehind === true, this.#config.limits, pool, streamId);
   }
 
-  #signal(stream: InboundStream): void {
+  #signal(stream: ArrivingStream): void {
     if (stream.signalled) return;
     stream.signalled = true;
     this.#emit({ kind: "readable", stream });

@@ -4,9 +4,15 @@ import type { Limits, Timing } from "../limits.ts";
 import type { Crypto } from "../runtime.ts";
 import type { TensorMemory } from "../tensor/memory_account.ts";
 import type { CapsRecord } from "../wire/records/caps.ts";
+import type { TapRecord, UntapRecord } from "../wire/records/tap.ts";
 import type { InboundStream } from "./inbound_stream.ts";
+import type { InboundTensor } from "./inbound_tensor.ts";
+import type { TransferBook } from "./inbound_tensors.ts";
 import type { X1Config } from "./negotiation.ts";
 import type { OutboundStream } from "./outbound.ts";
+
+/** A tensor on its way in, of v1 or of x1. */
+export type ArrivingStream = InboundStream | InboundTensor;
 
 export interface SessionConfig {
   readonly role: "dialler" | "acceptor";
@@ -22,6 +28,8 @@ export interface SessionConfig {
   readonly unixMs?: () => number;
   /** What we say in CAPS; undefined: this side does not speak x1. */
   readonly x1?: X1Config;
+  /** The transfers of a peer that has proven itself; default: every one is new. */
+  readonly bookOf?: (nodeId: Uint8Array) => TransferBook;
   /** Whether the other side may not be without proof: asked with the id of its HELLO, or with undefined about whom we dialled. */
   readonly mustProve?: (nodeId: Uint8Array | undefined) => boolean;
   /** Whether the dialler with that id has come without CAPS before: then nobody waits for it. */
@@ -41,11 +49,22 @@ export interface Opened {
 export type SessionEvent =
   /** Both sides have proven the key. */
   | ({ readonly kind: "open" } & Opened)
-  | { readonly kind: "stream"; readonly stream: InboundStream }
-  | { readonly kind: "readable"; readonly stream: InboundStream }
+  | { readonly kind: "stream"; readonly stream: ArrivingStream }
+  /** A transfer that broke goes on in this session. */
+  | { readonly kind: "resumed"; readonly stream: InboundTensor }
+  /** The connection ended in the middle of it; the rest may come on another one. */
+  | { readonly kind: "cut"; readonly stream: InboundTensor; readonly error: AsocError }
+  | { readonly kind: "readable"; readonly stream: ArrivingStream }
   | { readonly kind: "streamFailed"; readonly streamId: number; readonly error: AsocError }
   /** Bytes of a stream that we send are in the kernel, or it is done or failed. */
   | { readonly kind: "sent"; readonly stream: OutboundStream }
+  /** How much is here of a transfer that broke? `answerResume` says. */
+  | { readonly kind: "resumeAsked"; readonly transferId: string }
+  | { readonly kind: "resumeAnswered"; readonly transferId: string; readonly offset: number | undefined }
+  /** The other side wants no new streams here; `code` is one of `GoawayCode`. */
+  | { readonly kind: "goaway"; readonly code: number }
+  /** It wants copies of tensors, or no more of them. */
+  | { readonly kind: "tapAsked"; readonly record: TapRecord | UntapRecord }
   /** Everything is written and nothing arrives: send FIN. */
   | { readonly kind: "finish" }
   /** The end. With an error the connection must be aborted. */

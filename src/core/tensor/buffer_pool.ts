@@ -112,6 +112,10 @@ export class BufferPool {
   get freeBytes(): number {
     return Math.max(0, this.#limits.memoryBudgetBytes - this.#usedBytes);
   }
+  /** Nobody holds any of it. */
+  get unused(): boolean {
+    return this.#usedBytes === 0;
+  }
   /** True when some reader holds, or could take, complete memory: waiting for a release makes sense. */
   get releasePossible(): boolean {
     return this.#usedBytes > this.#arrivingBytes;

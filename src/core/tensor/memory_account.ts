@@ -17,6 +17,8 @@ export interface TensorMemory {
   readonly freeBytes: number;
   readonly budgetBytes: number;
   readonly releasePossible: boolean;
+  /** Nobody holds any of the pool's memory. */
+  readonly unused: boolean;
   readonly sizeHints: SizeHints;
   acquire(byteCount: number): PooledBuffer | undefined;
   watch(buffer: PooledBuffer): void;
@@ -51,6 +53,10 @@ export class MemoryAccount implements Account, TensorMemory {
   /** See `BufferPool.releasePossible`. What others release helps too: there is more free then. */
   get releasePossible(): boolean {
     return this.#usedBytes > this.#arrivingBytes || this.#pool.releasePossible;
+  }
+
+  get unused(): boolean {
+    return this.#pool.unused;
   }
 
   acquire(byteCount: number): PooledBuffer | undefined {

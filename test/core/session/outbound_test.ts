@@ -116,7 +116,7 @@ test("Outbound has one batch under way at a time, and leaves its memory alone un
   const parts = batch(outbound);
   const copy = joinBytes(...parts);
   for (let i = 0; i < 10; i++) send(outbound, patternBytes(500, 50 + i));
-  outbound.sendControl(FrameType.CONTROL, 0, new Uint8Array(3));
+  outbound.sendControl(FrameType.CONTROL, new Uint8Array(3));
   assert.deepEqual(batch(outbound), []);
   assert.deepEqual(joinBytes(...parts), copy);
   outbound.handleWritten(0, () => {});

@@ -36,6 +36,12 @@ export const KEY_ID_BYTES = 4;
 const UUID_BYTES = 16;
 const COMMUNITY_HASH_BYTES = 8;
 
+/** Bits of `capabilities`. */
+export const Capability = {
+  /** Streams are those of RFC-0005, with the credit, confirmation and resume of RFC-0006. */
+  TENSORS: 1,
+} as const;
+
 const PUBLIC_KEY = 1;
 const ADDRESSES = 2;
 const ZONE = 3;

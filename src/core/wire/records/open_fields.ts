@@ -9,6 +9,7 @@
  * | 4 | step | u64 |
  * | 5 | traceparent | 55 bytes of W3C Trace Context |
  * | 6 | user metadata | text, at most 8 KiB |
+ * | 7 | digest | u8: the algorithm that CLOSE will name; without this field CRC-32 |
  *
  * File metadata and user metadata are JSON text. Its length and its UTF-8 are checked here; whoever uses it parses it.
  */
@@ -26,6 +27,7 @@ const SHARD = 3;
 const STEP = 4;
 const TRACEPARENT = 5;
 const USER_METADATA = 6;
+const DIGEST = 7;
 const TLV_NAMES: ReadonlyMap<number, string> = new Map([
   [GROUP, "group"],
   [STRIDES, "strides"],
@@ -33,6 +35,7 @@ const TLV_NAMES: ReadonlyMap<number, string> = new Map([
   [STEP, "step"],
   [TRACEPARENT, "traceparent"],
   [USER_METADATA, "user metadata"],
+  [DIGEST, "digest"],
 ]);
 
 /** Version, trace id, parent id and flags; neither id is all zero, and version ff is invalid (W3C Trace Context). */
@@ -71,11 +74,13 @@ export interface OpenFields {
   readonly traceparent?: string | undefined;
   /** JSON text of the user's. */
   readonly userMetadata?: string | undefined;
+  /** One of `DigestAlgorithm`, or a later one; undefined: CRC-32. A receiver that takes the digest as bytes come must know. */
+  readonly digest?: number | undefined;
 }
 
 /** Throws RangeError on a field that is out of its range or does not fit `shape`. */
 export function writeOpenFields(fields: OpenFields, shape: readonly number[], out: FieldWriter): void {
-  const { group, strides, shard, step, traceparent, userMetadata } = fields;
+  const { group, strides, shard, step, traceparent, userMetadata, digest } = fields;
   if (group) tlv(out, GROUP, () => writeGroup(group, out));
   if (strides) {
     if (strides.length !== shape.length) throw out.bad("strides", `${shape.length}`, strides.length);
@@ -92,6 +97,7 @@ export function writeOpenFields(fields: OpenFields, shape: readonly number[], ou
   if (userMetadata !== undefined) {
     tlv(out, USER_METADATA, () => out.text("user metadata", userMetadata, MAX_USER_METADATA_BYTES));
   }
+  if (digest !== undefined) tlv(out, DIGEST, () => out.u8("digest", digest));
 }
 
 /** Throws ASOC_BAD_RECORD or ASOC_RECORD_LIMIT. */
@@ -102,15 +108,17 @@ export function readOpenFields(from: FieldReader, shape: readonly number[]): Ope
   let step: number | undefined;
   let traceparent: string | undefined;
   let userMetadata: string | undefined;
+  let digest: number | undefined;
   readTlvs(from, TLV_NAMES, (type, value) => {
     if (type === GROUP) group = readGroup(value);
     else if (type === STRIDES) strides = shape.map(() => value.i64("stride"));
     else if (type === SHARD) shard = readShard(value, shape);
     else if (type === STEP) step = value.u64("step");
     else if (type === TRACEPARENT) traceparent = readTraceparent(value);
-    else userMetadata = value.restText("text", MAX_USER_METADATA_BYTES);
+    else if (type === USER_METADATA) userMetadata = value.restText("text", MAX_USER_METADATA_BYTES);
+    else digest = value.u8("digest");
   });
-  return { group, strides, shard, step, traceparent, userMetadata };
+  return { group, strides, shard, step, traceparent, userMetadata, digest };
 }
 
 function tlv(out: FieldWriter, type: number, write: () => void): void {

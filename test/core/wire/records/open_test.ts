@@ -16,7 +16,7 @@ const AT = { total: 8, base: 16, code: 24, bits: 25, lanes: 26, rank: 28, layout
 test("encodeRecord() lays OPEN out as specified", () => {
   const hex = toHex(encodeRecord(FULL_OPEN));
   const expected = [
-    "10 00 0102",
+    "10 00 0107",
     "a0a1a2a3a4a5a6a7 0000000000001000 0000000000000400",
     "02 20 0001 02 c8 00 02 02 07 000d 00007530",
     "0000000000000020 0000000000000020",
@@ -28,6 +28,7 @@ test("encodeRecord() lays OPEN out as specified", () => {
     "0005 0037 30302d3462663932663335373762333464613661336365393239643065306534373336",
     "2d303066303637616130626139303262372d3031",
     "0006 000d 7b226c6f7373223a302e32357d",
+    "0007 0001 02",
   ];
   assert.equal(hex, expected.join("").replaceAll(" ", ""));
 });

@@ -1,0 +1,53 @@
+/**
+ * What all streams of one connection may bring before anybody has granted them more (RFC-0006, Credit).
+ *
+ * Only the first `initialBytes` of each stream count, because everything beyond them was granted against memory that is
+ * there. So `usedBytes`, the memory outside the pool, never exceeds the window.
+ */
+import { CONNECTION_CREDIT_FACTOR } from "../limits.ts";
+
+export class CreditWindow {
+  /** Credit of a stream before its first CREDIT. */
+  readonly initialBytes: number;
+  readonly #windowBytes: number;
+  /** Bytes that were announced against it, since the connection began. */
+  #countedBytes = 0;
+  #usedBytes = 0;
+  /** The limit that the other side has been told. */
+  #limitBytes: number;
+
+  constructor(initialBytes: number) {
+    this.initialBytes = initialBytes;
+    this.#windowBytes = CONNECTION_CREDIT_FACTOR * initialBytes;
+    this.#limitBytes = this.#windowBytes;
+  }
+
+  /** Memory that is held for streams that have none of their own. */
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+
+  /** A frame of a stream that had brought `beforeBytes` on this connection. False: it goes over the limit. */
+  count(beforeBytes: number, payloadBytes: number): boolean {
+    const initialLeft = this.initialBytes - beforeBytes;
+    if (initialLeft > 0) this.#countedBytes += Math.min(initialLeft, payloadBytes);
+    return this.#countedBytes <= this.#limitBytes;
+  }
+
+  take(byteCount: number): void {
+    this.#usedBytes += byteCount;
+  }
+  giveBack(byteCount: number): void {
+    this.#usedBytes -= byteCount;
+  }
+
+  /** A new limit to announce on stream 0, when it is worth a frame. */
+  pollLimit(): number | undefined {
+    const limit = this.#countedBytes + this.#windowBytes - this.#usedBytes;
+    const left = this.#limitBytes - this.#countedBytes;
+    const step = left === 0 ? 1 : Math.min(left, this.#windowBytes) / 4;
+    if (limit - this.#limitBytes < step) return undefined;
+    this.#limitBytes = limit;
+    return limit;
+  }
+}
