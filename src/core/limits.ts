@@ -58,6 +58,8 @@ export interface Limits {
   /** How many of them, and how many delivered ones are remembered so that none is delivered twice. */
   readonly maxSuspended: number;
   readonly maxDelivered: number;
+  /** Globs that one peer may tap at once (x1). */
+  readonly maxTapsPerPeer: number;
   /** New beacons a second from one uuid. */
   readonly maxBeaconsPerSecondPerNode: number;
   /** Beacons a second from one address. */
@@ -91,6 +93,8 @@ export interface Timing {
   readonly reconnectMinMs: number;
   readonly reconnectMaxMs: number;
   readonly reconnectCapMs: number;
+  /** The first redial of a peer that had proven itself comes within this. */
+  readonly reconnectProvenMs: number;
   /** Failures in a row after which a discovered peer is dropped. */
   readonly discoveredDialAttempts: number;
   /** How long a dropped peer's beacons are passed over. */
@@ -123,6 +127,7 @@ export const DEFAULT_LIMITS: Limits & Timing = {
   suspendedBytes: GiB,
   maxSuspended: 1024,
   maxDelivered: 65_536,
+  maxTapsPerPeer: 16,
   maxBeaconsPerSecondPerNode: 1,
   maxBeaconsPerSecondPerAddress: 10,
   maxClockSkewS: 60,
@@ -142,6 +147,7 @@ export const DEFAULT_LIMITS: Limits & Timing = {
   reconnectMinMs: 1000,
   reconnectMaxMs: 5000,
   reconnectCapMs: 60_000,
+  reconnectProvenMs: 100,
   discoveredDialAttempts: 3,
   droppedPeerMs: 60_000,
 };
@@ -180,6 +186,9 @@ export const MAX_DIGEST_BYTES = 64;
 export const MAX_REASON_BYTES = 256;
 /** A key that KEY_NEW carries. */
 export const MAX_ROTATED_KEY_BYTES = KiB;
+
+/** Connections to one dialled peer that may finish their streams after GOAWAY, before it is dialled again. */
+export const MAX_LINKS_PER_TARGET = 2;
 
 /** Sizes that only this side chooses. */
 export const CHUNK_BYTES = MiB;

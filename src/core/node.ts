@@ -56,6 +56,7 @@ export class AsocNode {
     this.id = formatNodeId(config.nodeId);
     const { limits } = config;
     this.#swarm = new Swarm({
+      nodeId: this.id,
       limits,
       random: () => readU32(runtime.crypto.randomBytes(4), 0) / 2 ** 32,
     });

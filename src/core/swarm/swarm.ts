@@ -2,59 +2,21 @@
  * All connections of a node, sans-IO: whom to dial and when, which connections make up
  * a peer, and which of them carries what we send (RFC-0001, Peers and Reconnection).
  *
- *   target:  WAITING ── due ──▶ DIALLING ── open ──▶ CONNECTED ── lost ──▶ WAITING (back-off)
- *               ▲──── failed ──────┘   └── our own HELLO came back ──▶ SELF (never again)
- *
- * A peer is whoever answers to one node id. One that we dialled and whose id nobody told us yet is called
- * HOST:PORT. v1 needs a connection in each direction, so a peer that dialled us is dialled too.
+ * Puts together who is dialled (`targets.ts`), what is open (`links.ts`) and which of several proven connections to one
+ * node stays (`twins.ts`). v1 needs a connection in each direction, so a v0.1 peer that dialled us is dialled too. One
+ * that has proven itself is not dialled while a connection of either direction lives.
  */
-import { formatAddress } from "../address.ts";
 import type { AsocError } from "../errors.ts";
 import type { Limits, Timing } from "../limits.ts";
 import type { Address } from "../runtime.ts";
-import { redialDelayMs } from "./backoff.ts";
+import { isFree, isHeld } from "./due.ts";
+import { type Goaway, holds, isAt, type Link, Links, type Peer, peerId, peerOf } from "./links.ts";
+import { currentAddress, type DialFailed, type Target, Targets } from "./targets.ts";
+import { Twins } from "./twins.ts";
 
-/** One open connection, as the swarm sees it. */
-export interface Link {
-  readonly id: number;
-  readonly direction: "outbound" | "inbound";
-  /** Text form of the peer's id; undefined while nobody has told. */
-  nodeId: string | undefined;
-  readonly remote: Address;
-  /** What we dialled, for outbound links. */
-  readonly target: Target | undefined;
-  /** Whether both sides have proven themselves: the id is certain then, as far as a holder of the key is to be believed. */
-  readonly proven: boolean;
-}
-
-export interface Target {
-  /** HOST:PORT for a static peer, the node id for a discovered one. */
-  readonly key: string;
-  readonly isStatic: boolean;
-  nodeId: string | undefined;
-  addresses: Address[];
-  /** Which address is tried, or was the first that worked. */
-  at: number;
-  state: "waiting" | "dialling" | "connected" | "self";
-  /** Addresses that failed since the last success or failure. */
-  tried: number;
-  failures: number;
-  dueMs: number;
-  lastError: AsocError | undefined;
-}
-
-/** A peer as users see it. */
-export interface Peer {
-  /** The node id, or HOST:PORT while it is unknown. */
-  readonly id: string;
-  readonly nodeId: string | undefined;
-  /** Where it was dialled, or where it came from. */
-  readonly address: Address;
-  /** What it was dialled as: HOST:PORT of `peers`. */
-  readonly dialledAs: string | undefined;
-  /** "x1": it has proven itself (RFC-0100). "v1": a v0.1 peer. */
-  readonly protocol: "x1" | "v1";
-}
+export type { Goaway, Link, Peer } from "./links.ts";
+export { peerOf } from "./links.ts";
+export type { Target } from "./targets.ts";
 
 export type SwarmEvent =
   | { readonly kind: "joined"; readonly peer: Peer }
@@ -66,15 +28,11 @@ export type SwarmEvent =
     }
   /** A peer that was called HOST:PORT has told its id. */
   | { readonly kind: "named"; readonly peer: Peer; readonly was: string }
-  | {
-      readonly kind: "dialFailed";
-      readonly address: Address;
-      readonly error: AsocError;
-      readonly failures: number;
-      readonly retryMs: number | undefined;
-    };
+  | DialFailed;
 
 export interface SwarmConfig {
+  /** Our own id, as text. */
+  readonly nodeId: string;
   readonly limits: Limits & Timing;
   /** Uniform in [0, 1). */
   readonly random: () => number;
@@ -82,155 +40,106 @@ export interface SwarmConfig {
 
 export class Swarm {
   readonly #config: SwarmConfig;
-  readonly #targets = new Map<string, Target>();
-  readonly #links = new Map<number, Link>();
-  readonly #dropped = new Map<string, number>();
+  readonly #targets: Targets;
+  readonly #links = new Links();
+  readonly #twins: Twins;
   /** Nodes that have proven themselves: who answers at their address without proof is another. */
   readonly #proven = new Set<string>();
   #events: SwarmEvent[] = [];
-  #nextLinkId = 1;
   #closed = false;
 
   constructor(config: SwarmConfig) {
     this.#config = config;
+    this.#targets = new Targets(config);
+    this.#twins = new Twins(config.nodeId, this.#links);
   }
 
   // --- what it is now
 
   get links(): ReadonlyMap<number, Link> {
-    return this.#links;
+    return this.#links.byId;
   }
   get targets(): ReadonlyMap<string, Target> {
-    return this.#targets;
+    return this.#targets.byKey;
   }
 
   peers(): Peer[] {
-    const byId = new Map<string, Peer>();
-    for (const link of this.#links.values()) {
-      const id = peerId(link);
-      if (!byId.has(id) || link.direction === "outbound") byId.set(id, peerOf(link));
-    }
-    return [...byId.values()];
+    return [...this.#links.byPeer().values()].map(peerOf);
   }
 
-  /** The connection that carries what we send to `id`: the one we dialled, else the newest inbound one. */
-  route(id: string, usable: (link: Link) => boolean = () => true): Link | undefined {
-    let best: Link | undefined;
-    for (const link of this.#links.values()) {
-      if (peerId(link) !== id && dialledAs(link) !== id) continue;
-      if (!usable(link)) continue;
-      if (link.direction === "outbound") return link;
-      best = link; // in order of opening: the last is the newest
+  /** A connected peer by its id, or by any HOST:PORT of `peers` at which it has answered. */
+  findPeer(id: string): Peer | undefined {
+    const known = this.#idOf(id);
+    for (const [peer, link] of this.#links.byPeer()) {
+      if (peer === known || link.dialledAs === id) return peerOf(link);
     }
-    return best;
-  }
-
-  /** Connections that keepalives hold: of each peer the one we dialled and the newest inbound one. */
-  keepaliveLinks(): Set<number> {
-    const newest = new Map<string, number>();
-    for (const link of this.#links.values()) newest.set(`${link.direction}/${peerId(link)}`, link.id);
-    return new Set(newest.values());
+    return undefined;
   }
 
   /**
-   * The peers that "all" means. A dialled v0.1 peer whose id is unknown is passed over when a named one has
-   * dialled us from the same host: most likely they are the same (RFC-0001, Peers: a limit of v1).
+   * The connection on which new streams to `id` begin, a peer's id or HOST:PORT as dialled: the proven one that stays,
+   * else the one we dialled, else the newest inbound one. Undefined when there is none, or all leave.
+   */
+  route(id: string, usable: (link: Link) => boolean = () => true): Link | undefined {
+    return this.#links.route(this.#idOf(id), usable);
+  }
+
+  /** Connections that keepalives hold: all proven ones; of each other peer the one we dialled and the newest inbound one. */
+  keepaliveLinks(): Set<number> {
+    return this.#links.keptAlive();
+  }
+
+  /**
+   * The peers that "all" means: not those that leave. A dialled v0.1 peer whose id is unknown is passed over when a named
+   * v0.1 peer has dialled us from the same host: most likely they are the same (RFC-0001, Peers: a limit of v1).
    */
   everyone(): Peer[] {
-    const inboundOnly = new Set<string>();
-    for (const link of this.#links.values()) {
-      if (link.nodeId && this.route(link.nodeId)?.direction === "inbound") inboundOnly.add(link.remote.host);
-    }
-    return this.peers().filter((peer) => peer.nodeId || !inboundOnly.has(peer.address.host));
+    return this.#links.everyone().map(peerOf);
   }
 
   // --- inputs
 
   /** A peer to hold for ever. */
   addStatic(address: Address, nowMs: number): void {
-    const key = formatAddress(address);
-    if (this.#targets.has(key)) return;
-    this.#targets.set(key, newTarget(key, true, undefined, address, nowMs));
+    this.#targets.addStatic(address, nowMs);
   }
 
   /** Discovery has seen `nodeId` at `address`. */
   handleFound(nodeId: string, address: Address, nowMs: number): void {
-    for (const link of this.#links.values()) {
-      if (link.direction !== "outbound" || link.nodeId || !sameAddress(link, address)) continue;
+    for (const link of this.#links) {
+      if (link.direction !== "outbound" || link.nodeId || !isAt(link, address)) continue;
       if (!this.#proven.has(nodeId)) this.#name(link, nodeId);
     }
-    const droppedMs = this.#dropped.get(nodeId);
-    if (droppedMs !== undefined) {
-      if (nowMs - droppedMs < this.#config.limits.droppedPeerMs) return;
-      this.#dropped.delete(nodeId);
-    }
-    const text = formatAddress(address);
-    const known = this.#targets.get(nodeId);
-    if (known) {
-      if (
-        known.addresses.length < this.#config.limits.maxAddressesPerPeer &&
-        !known.addresses.some((a) => formatAddress(a) === text)
-      ) {
-        known.addresses.push(address);
-      }
-      return;
-    }
-    const fixed = this.#targets.get(text);
-    if (fixed) {
-      fixed.nodeId = nodeId;
-      return;
-    }
-    this.#targets.set(nodeId, newTarget(nodeId, false, nodeId, address, nowMs));
+    this.#targets.addFound(nodeId, address, nowMs);
   }
 
   /** Its beacons have ceased. */
   handleStale(nodeId: string): void {
-    const target = this.#targets.get(nodeId);
-    if (target?.state === "waiting") this.#targets.delete(nodeId);
+    const target = this.#targets.byKey.get(nodeId);
+    if (target?.state === "waiting" && !isHeld(target, this.#targets, this.#links))
+      this.#targets.delete(target);
   }
 
   /** A dial of `target` failed, or its handshake did. */
   handleDialFailed(target: Target, error: AsocError, nowMs: number): void {
     if (target.state !== "dialling") return;
-    const { limits, random } = this.#config;
-    target.lastError = error;
-    const address = currentAddress(target);
-    target.at = (target.at + 1) % target.addresses.length;
-    target.tried++;
-    if (target.tried < target.addresses.length) {
-      // A failure is one of all its addresses: the next one is tried at once.
-      target.state = "waiting";
-      target.dueMs = nowMs;
-      return;
-    }
-    target.tried = 0;
-    target.failures++;
-    let retryMs: number | undefined = redialDelayMs(target.failures - 1, limits, random());
-    if (!target.isStatic && target.failures >= limits.discoveredDialAttempts) {
-      retryMs = undefined;
-      this.#targets.delete(target.key);
-      this.#dropped.set(target.key, nowMs);
-      if (this.#dropped.size > limits.maxDiscoveredPeers)
-        this.#dropped.delete(this.#dropped.keys().next().value ?? "");
-    } else {
-      target.state = "waiting";
-      target.dueMs = nowMs + retryMs;
-    }
-    this.#events.push({ kind: "dialFailed", address, error, failures: target.failures, retryMs });
+    const failed = this.#targets.failed(target, error, nowMs);
+    if (failed) this.#events.push(failed);
   }
 
   /** The handshake of a dial is done; `provenId` is who has proven itself there. */
   handleDialled(target: Target, remote: Address, provenId: string | undefined): Link {
-    target.state = "connected";
-    target.failures = 0;
-    target.tried = 0;
-    target.lastError = undefined;
+    const before = target.provenId;
+    const proven = provenId !== undefined;
     let nodeId = provenId;
     if (nodeId) this.#prove(nodeId);
     // A beacon's word is enough for a node that cannot prove itself, not for one that has.
     else if (target.nodeId && !this.#proven.has(target.nodeId)) nodeId = target.nodeId;
-    this.#answeredBy(target, nodeId);
-    return this.#join({ direction: "outbound", nodeId, remote, target, proven: provenId !== undefined });
+    this.#targets.opened(target, nodeId, proven);
+    const link = this.#join({ direction: "outbound", nodeId, remote, target, proven });
+    target.linkId = link.id;
+    for (const id of new Set([before, provenId])) if (id) this.#nameTwins(id);
+    return link;
   }
 
   /** A connection from `nodeId` is open. */
@@ -239,16 +148,35 @@ export class Swarm {
     return this.#join({ direction: "inbound", nodeId, remote, target: undefined, proven });
   }
 
+  /** The other side has answered on `link` to what was sent after `pollProbe` named it. */
+  handleConfirmed(link: Link): void {
+    if (!link.proven || !link.nodeId || !this.#links.has(link)) return;
+    link.confirmed = "yes";
+    this.#settle(link.nodeId);
+  }
+
+  /** One of the two sides has said GOAWAY on `link`: no new streams begin on it. For proven links only. */
+  handleGoaway(link: Link, why: Goaway, nowMs: number): void {
+    const { nodeId } = link;
+    if (!link.proven || !nodeId || !this.#links.has(link) || link.leaving === "duplicate") return;
+    const held = holds(link);
+    link.leaving = why;
+    if (why === "duplicate") link.duplicate = true;
+    if (!holds(link)) release(link);
+    this.#settle(nodeId);
+    if (held && !this.#links.proven(nodeId).some(holds)) this.#targets.lostProven(nodeId, true, nowMs);
+  }
+
   handleClosed(link: Link, error: AsocError | undefined, nowMs: number): void {
-    if (!this.#links.delete(link.id)) return;
-    const { target } = link;
-    if (target?.state === "connected") {
-      target.state = "waiting";
+    if (!this.#links.delete(link)) return;
+    const { target, nodeId } = link;
+    const released = release(link);
+    if (link.proven && nodeId) this.#provenEnded(link, nodeId, nowMs);
+    else if (target && released) {
       if (target.isStatic) target.nodeId = undefined; // another node may answer there next time
-      target.dueMs = nowMs + redialDelayMs(0, this.#config.limits, this.#config.random());
+      this.#targets.lost(target, nowMs);
     }
-    const id = peerId(link);
-    for (const other of this.#links.values()) if (peerId(other) === id) return;
+    if (this.#links.any(peerId(link))) return;
     const reason = error?.message ?? "it closed the connection";
     this.#events.push({ kind: "left", peer: peerOf(link), reason, error });
   }
@@ -268,13 +196,22 @@ export class Swarm {
   /** The next target to dial now, marked as dialling. */
   pollDial(nowMs: number): { target: Target; address: Address } | undefined {
     if (this.#closed) return undefined;
-    for (const target of this.#targets.values()) {
-      if (target.state !== "waiting" || target.dueMs > nowMs) continue;
-      if (target.nodeId && this.#dialledAlready(target)) continue;
+    for (const target of this.#targets) {
+      if (target.dueMs > nowMs || !isFree(target, this.#targets, this.#links)) continue;
       target.state = "dialling";
       return { target, address: currentAddress(target) };
     }
     return undefined;
+  }
+
+  /** A link on which to send PING now; its PONG, or whatever shows as much, is `handleConfirmed`. */
+  pollProbe(): Link | undefined {
+    return this.#closed ? undefined : this.#twins.pollProbe();
+  }
+
+  /** A link on which to say GOAWAY duplicate now, and to be closed when its streams are done. */
+  pollRetire(): Link | undefined {
+    return this.#closed ? undefined : this.#twins.pollRetire();
   }
 
   pollEvent(): SwarmEvent | undefined {
@@ -284,24 +221,18 @@ export class Swarm {
   pollDeadline(): number | undefined {
     if (this.#closed) return undefined;
     let earliest: number | undefined;
-    for (const target of this.#targets.values()) {
-      if (target.state !== "waiting" || (target.nodeId && this.#dialledAlready(target))) continue;
-      earliest = Math.min(earliest ?? target.dueMs, target.dueMs);
+    for (const target of this.#targets) {
+      if (isFree(target, this.#targets, this.#links))
+        earliest = Math.min(earliest ?? target.dueMs, target.dueMs);
     }
     return earliest;
   }
 
   // --- inside
 
-  /** Another target of the same peer has its connection, or is getting it. */
-  #dialledAlready(target: Target): boolean {
-    for (const link of this.#links.values()) {
-      if (link.direction === "outbound" && link.nodeId === target.nodeId) return true;
-    }
-    for (const other of this.#targets.values()) {
-      if (other !== target && other.nodeId === target.nodeId && other.state === "dialling") return true;
-    }
-    return false;
+  /** The id of the peer that `id` means: a static peer's, if it has proven itself. */
+  #idOf(id: string): string {
+    return this.#targets.byKey.get(id)?.provenId ?? id;
   }
 
   #prove(nodeId: string): void {
@@ -311,76 +242,56 @@ export class Swarm {
       this.#proven.delete(this.#proven.values().next().value ?? "");
   }
 
-  /** A discovered peer at whose address another node answers is gone; its beacons bring it back. */
-  #answeredBy(target: Target, nodeId: string | undefined): void {
-    if (target.isStatic) target.nodeId = nodeId;
-    else if (nodeId !== target.nodeId) this.#targets.delete(target.key);
-  }
-
-  #join(fields: Omit<Link, "id">): Link {
-    const link: Link = { id: this.#nextLinkId++, ...fields };
-    const id = peerId(link);
-    const known = [...this.#links.values()].some((other) => peerId(other) === id);
-    this.#links.set(link.id, link);
+  #join(fields: Pick<Link, "direction" | "nodeId" | "remote" | "target" | "proven">): Link {
+    const { nodeId, proven } = fields;
+    const target = fields.target?.isStatic
+      ? fields.target
+      : nodeId && proven && this.#targets.staticOf(nodeId);
+    const joining = { ...fields, dialledAs: target ? target.key : undefined };
+    const known = this.#links.any(peerId(joining));
+    const link = this.#links.add(joining);
+    if (proven && nodeId) {
+      this.#twins.handleOpened(link);
+      this.#settle(nodeId);
+    }
     if (!known) this.#events.push({ kind: "joined", peer: peerOf(link) });
     return link;
+  }
+
+  #settle(nodeId: string): void {
+    for (const link of this.#twins.settle(nodeId)) release(link);
+  }
+
+  #provenEnded(link: Link, nodeId: string, nowMs: number): void {
+    this.#settle(nodeId);
+    const others = this.#links.proven(nodeId);
+    if (holds(link) && !others.some(holds)) {
+      // Whoever has said that it ends is not back in an instant.
+      this.#targets.lostProven(nodeId, link.leaving !== "shutdown", nowMs);
+    }
+    if (others.length === 0) this.#targets.forgetProven(nodeId);
+  }
+
+  /** What its links are dialled as, after a static peer has answered. */
+  #nameTwins(nodeId: string): void {
+    const alias = this.#targets.staticOf(nodeId)?.key;
+    for (const link of this.#links.proven(nodeId)) {
+      if (!link.target?.isStatic) link.dialledAs = alias;
+    }
   }
 
   #name(link: Link, nodeId: string): void {
     const was = peerId(link);
     link.nodeId = nodeId;
-    if (link.target) this.#answeredBy(link.target, nodeId);
+    if (link.target) this.#targets.answeredBy(link.target, nodeId, false);
     this.#events.push({ kind: "named", peer: peerOf(link), was });
   }
 }
 
-function newTarget(
-  key: string,
-  isStatic: boolean,
-  nodeId: string | undefined,
-  address: Address,
-  dueMs: number,
-): Target {
-  return {
-    key,
-    isStatic,
-    nodeId,
-    addresses: [address],
-    at: 0,
-    state: "waiting",
-    tried: 0,
-    failures: 0,
-    dueMs,
-    lastError: undefined,
-  };
-}
-
-function currentAddress(target: Target): Address {
-  return target.addresses[target.at % target.addresses.length] as Address; // never empty: made with one address
-}
-
-function dialledAs(link: Link): string | undefined {
-  return link.target?.isStatic ? link.target.key : undefined;
-}
-
-export function peerId(link: Link): string {
-  return link.nodeId ?? dialledAs(link) ?? formatAddress(link.remote);
-}
-
-/** The peer that `link` belongs to, as users see it. */
-export function peerOf(link: Link): Peer {
-  return {
-    id: peerId(link),
-    nodeId: link.nodeId,
-    address: link.remote,
-    dialledAs: dialledAs(link),
-    protocol: link.proven ? "x1" : "v1",
-  };
-}
-
-function sameAddress(link: Link, address: Address): boolean {
-  return (
-    (link.remote.host === address.host && link.remote.port === address.port) ||
-    (link.target?.addresses.some((a) => a.host === address.host && a.port === address.port) ?? false)
-  );
+/** Its target waits to be dialled again; false when that has another link, or none. */
+function release({ id, target }: Link): boolean {
+  if (target?.state !== "connected" || target.linkId !== id) return false;
+  target.state = "waiting";
+  target.linkId = undefined;
+  return true;
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { DEFAULT_LIMITS } from "../../../src/core/limits.ts";
-import { redialDelayMs } from "../../../src/core/swarm/backoff.ts";
+import { provenRedialDelayMs, redialDelayMs } from "../../../src/core/swarm/backoff.ts";
 
 const ALMOST_ONE = 1 - 2 ** -32;
 const random = () => fc.double({ min: 0, max: ALMOST_ONE, noNaN: true });
@@ -43,4 +43,14 @@ test("redialDelayMs() grows towards doubling with each failure, up to the longes
 test("redialDelayMs() is jittered at the longest delay, so that nodes do not dial in step", () => {
   const delays = new Set([0, 0.25, 0.5, 0.75].map((value) => redialDelayMs(20, DEFAULT_LIMITS, value)));
   assert.equal(delays.size, 4);
+});
+
+test("provenRedialDelayMs() is 0 to 100 ms", () => {
+  assert.equal(provenRedialDelayMs(DEFAULT_LIMITS, 0), 0);
+  fc.assert(
+    fc.property(random(), (value) => {
+      const delay = provenRedialDelayMs(DEFAULT_LIMITS, value);
+      assert.ok(delay >= 0 && delay <= 100);
+    }),
+  );
 });

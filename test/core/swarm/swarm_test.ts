@@ -12,7 +12,7 @@ const ANONYMOUS = undefined;
 const at = (port: number, host = "10.0.0.1"): Address => ({ host, port });
 
 function swarmWith(limits: Partial<Limits & Timing> = {}): Swarm {
-  return new Swarm({ limits: { ...DEFAULT_LIMITS, ...limits }, random: () => 0 });
+  return new Swarm({ nodeId: "m", limits: { ...DEFAULT_LIMITS, ...limits }, random: () => 0 });
 }
 
 function drain(swarm: Swarm): SwarmEvent[] {
