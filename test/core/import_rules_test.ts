@@ -33,6 +33,7 @@ const RULES: readonly {
   { part: "core/discovery/", imports: [...BASE, "core/auth/", "core/wire/"], packages: /^$/ },
   { part: "core/session/", imports: [...BASE, "core/auth/", "core/wire/", "core/tensor/"], packages: /^$/ },
   { part: "core/swarm/", imports: [...BASE, "core/session/", "core/discovery/"], packages: /^$/ },
+  { part: "core/topics/", imports: [...BASE, "core/wire/", "core/channel.ts"], packages: /^$/ },
   // The shell around node.ts and driver.ts.
   { part: "core/", imports: ["core/"], packages: /^$/ },
   { part: "runtime/common/", imports: ["core/errors.ts"], packages: /^node:/ },
@@ -136,6 +137,8 @@ test("the import rules refuse what the table does not name", () => {
   assert.equal(isAllowed(one("core/session/session.ts", "core/wire/records/caps.ts")), true);
   assert.equal(isAllowed(one("core/errors.ts", "core/limits.ts")), false);
   assert.equal(isAllowed(one("core/swarm/swarm.ts", "core/tensor/buffer_pool.ts")), false);
+  assert.equal(isAllowed(one("core/topics/taps.ts", "core/channel.ts")), true);
+  assert.equal(isAllowed(one("core/topics/taps.ts", "core/peers.ts")), false);
   assert.equal(isAllowed(one("core/node.ts", "core/tensor/buffer_pool.ts")), true);
   assert.equal(isAllowed(one("core/node.ts", "runtime/node/mod.ts")), false);
   assert.equal(isAllowed(one("core/node.ts", "node:net")), false);

@@ -41,19 +41,24 @@ test("a static peer that is away is dialled again after 1-5 s, doubling to 60 s,
   await world.finish();
 });
 
-test("a static peer that was lost is dialled again after 1-5 s", async () => {
-  const world = new World(3);
-  const b = await world.start({ discovery: false });
-  const a = await world.start({ peers: [world.addressOf(b.host)], discovery: false });
-  await world.meet(1, a, b);
-  const lostMs = world.time.nowMs();
-  for (const connection of [...world.network.connections]) world.network.cut(connection);
-  await world.time.until(() => a.node.peers.size === 0, 10);
-  assert.equal(eventsOf(a, "left")[0]?.error?.code, "ASOC_CONNECTION_LOST");
-  await world.time.until(() => a.node.peers.size === 1, 6000);
-  assert.ok(world.time.nowMs() - lostMs >= 1000);
-  await world.finish();
-});
+for (const [what, extension, leastMs, mostMs] of [
+  ["a v0.1 static peer", false, 1000, 6000],
+  ["a static peer that has proven itself", true, 0, 200],
+] as const) {
+  test(`${what} that was lost is dialled again after ${extension ? "0-100 ms" : "1-5 s"}`, async () => {
+    const world = new World(3);
+    const b = await world.start({ discovery: false, extension });
+    const a = await world.start({ peers: [world.addressOf(b.host)], discovery: false, extension });
+    await world.meet(1, a, b);
+    const lostMs = world.time.nowMs();
+    for (const connection of [...world.network.connections]) world.network.cut(connection);
+    await world.time.until(() => a.node.peers.size === 0, 10);
+    assert.equal(eventsOf(a, "left")[0]?.error?.code, "ASOC_CONNECTION_LOST");
+    await world.time.until(() => a.node.peers.size === 1, mostMs);
+    assert.ok(world.time.nowMs() - lostMs >= leastMs);
+    await world.finish();
+  });
+}
 
 test("a discovered peer is dropped after three failed dials, and its beacons are passed over for a minute", async () => {
   const world = new World(4);
@@ -154,11 +159,15 @@ test("mutual static peers know each other by token: ONE peer each, by its node i
   }
 });
 
-test("hybrid mode: static and discovered peers together, one connection in each direction", async () => {
+test("hybrid mode: static and discovered v0.1 peers together, one connection in each direction", async () => {
   const world = new World(9);
-  const b = await world.start({ discovery: true });
-  const c = await world.start({ discovery: true });
-  const a = await world.start({ peers: [world.addressOf(b.host)], discovery: true });
+  const b = await world.start({ discovery: true, extension: false });
+  const c = await world.start({ discovery: true, extension: false });
+  const a = await world.start({
+    peers: [world.addressOf(b.host)],
+    discovery: true,
+    extension: false,
+  });
   await world.time.run(30_000);
   const ids = (node: SimNode) =>
     node.node.peers
