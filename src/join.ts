@@ -1,11 +1,12 @@
 /** `join`: checks what users ask for, picks the runtime at hand, and starts the node. */
 import { parseAddress } from "./core/address.ts";
-import { AsocError } from "./core/errors.ts";
+import { AsocError, describe } from "./core/errors.ts";
 import { DEFAULT_LIMITS, type Limits, type Timing } from "./core/limits.ts";
 import { AsocNode } from "./core/node.ts";
 import type { NodeConfig } from "./core/node_events.ts";
 import type { Address, Runtime } from "./core/runtime.ts";
 import { utf8 } from "./core/wire/bytes.ts";
+import { compileGlob } from "./core/wire/glob.ts";
 import { makeNodeId, makeNodeIdV8, nameTag, parseNodeId } from "./core/wire/node_id.ts";
 
 export const DEFAULT_COMMUNITY = "default";
@@ -46,6 +47,11 @@ export interface JoinOptions {
   readonly legacy?: "allow" | "deny" | undefined;
   /** False: speak only version 1 of the wire, as a v0.1 peer does. For measurements and tests. Default true. */
   readonly extension?: boolean | undefined;
+  /**
+   * Globs of topics of which peers may ask for copies (`node.tap`). A glob is granted if it is one of these, or "**" is, or
+   * it has no star and fits one of them. Default: none.
+   */
+  readonly tap?: readonly string[] | undefined;
   /**
    * For development: memory of a released tensor is taken away from every view of it, so that what still uses one finds it
    * empty instead of reading the next tensor. Costs no copy, and some speed in JavaScript engines. Default false.
@@ -118,9 +124,21 @@ export function nodeConfig(options: JoinOptions, runtime: Pick<Runtime, "crypto"
     limits: checkLimits(options.limits ?? {}),
     legacy: options.legacy ?? "allow",
     extension: options.extension ?? true,
+    tap: checkGlobs("tap", options.tap ?? []),
     detachReleased: options.detachReleased ?? false,
     ...(memoryFor ? { memoryFor } : {}),
   };
+}
+
+function checkGlobs(name: string, globs: readonly string[]): readonly string[] {
+  for (const glob of globs) {
+    try {
+      compileGlob(glob);
+    } catch (error) {
+      throw new RangeError(`${name}: ${describe(error)}`, { cause: error });
+    }
+  }
+  return [...globs];
 }
 
 function checkPort(name: string, port: number, least: number): number {

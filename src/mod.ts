@@ -35,6 +35,8 @@ export type { Peer } from "./core/swarm/swarm.ts";
 export { RECOGNISE_BYTES, recogniseFormat, type TensorFormat } from "./core/tensor/recognise.ts";
 export type { TensorBytes, TensorData, TensorReader, TensorSource } from "./core/tensor/source.ts";
 export type { TensorArray } from "./core/tensor/typed_view.ts";
+export type { Subscription } from "./core/topics/subscriptions.ts";
+export type { TapCounters } from "./core/topics/taps.ts";
 export { formatNodeId, parseNodeId } from "./core/wire/node_id.ts";
 export type { TensorGroup, TensorShard } from "./core/wire/records/open_fields.ts";
 export {

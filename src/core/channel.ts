@@ -12,6 +12,8 @@ export class Channel<T> implements AsyncIterable<T> {
   #closed = false;
   /** Items that were dropped because nobody took them in time. */
   dropped = 0;
+  /** Somebody has begun to iterate. */
+  hasReader = false;
 
   constructor(maxItems: number) {
     this.#maxItems = maxItems;
@@ -51,6 +53,7 @@ export class Channel<T> implements AsyncIterable<T> {
   }
 
   [Symbol.asyncIterator](): AsyncIterator<T> {
+    this.hasReader = true;
     let ended = false;
     const mine = new Set<(result: IteratorResult<T>) => void>();
     return {

@@ -14,6 +14,7 @@ import type { NodeConfig, NodeEvent } from "./node_events.ts";
 import { Outgoing, unknownPeer } from "./outgoing.ts";
 import type { Address, Conn, Runtime } from "./runtime.ts";
 import type { SendOptions, SendPlan } from "./send_plan.ts";
+import type { TensorDescription } from "./session/description.ts";
 import { incomplete } from "./session/faults.ts";
 import { InboundTensor } from "./session/inbound_tensor.ts";
 import type { X1Config } from "./session/negotiation.ts";
@@ -28,6 +29,7 @@ import { communityHash } from "./wire/beacon.ts";
 import { fromHex, toHex } from "./wire/bytes.ts";
 import { readU32 } from "./wire/header.ts";
 import { formatNodeId, isVersion8, parseNodeId } from "./wire/node_id.ts";
+import { GoawayCode } from "./wire/records/goaway.ts";
 import type { TapRecord, UntapRecord } from "./wire/records/tap.ts";
 
 interface Connection {
@@ -94,6 +96,8 @@ export interface ConnectionsListener {
   emit(event: NodeEvent): void;
   /** A tensor begins to arrive; false: nobody has room for it. */
   arrived(stream: IncomingStream): boolean;
+  /** A tensor of x1 was assembled; its bytes are valid during the call. */
+  whole(peer: Peer, description: TensorDescription, bytes: Uint8Array): void;
   /** A peer wants copies of tensors, or no more of them. */
   tapAsked(peer: Peer, record: TapRecord | UntapRecord): void;
 }
@@ -211,6 +215,7 @@ export class Connections {
       release: (stream) => connection.outgoing.delete(stream),
     });
     connection.outgoing.set(outgoing.stream, outgoing);
+    this.#retireWornOut(connection);
     return outgoing;
   }
 
@@ -274,6 +279,48 @@ export class Connections {
     connection.driver.pump();
   }
 
+  /** Carries out what the swarm wants of connections that there are. */
+  tend(): void {
+    const nowMs = this.#runtime.clock.nowMs();
+    for (let link = this.#swarm.pollProbe(); link; link = this.#swarm.pollProbe()) {
+      const connection = this.#byLink.get(link.id);
+      connection?.driver.session.probe(nowMs);
+      connection?.driver.pump();
+    }
+    for (let link = this.#swarm.pollRetire(); link; link = this.#swarm.pollRetire()) {
+      const connection = this.#byLink.get(link.id);
+      connection?.driver.session.close(nowMs, GoawayCode.DUPLICATE);
+      connection?.driver.pump();
+    }
+  }
+
+  #heard({ link, driver }: Connection): void {
+    if (!link) return;
+    link.roundTripMs = driver.session.roundTripMs;
+    link.clockSkewMs = driver.session.clockSkewMs;
+    this.#swarm.handleConfirmed(link);
+    this.#listener.changed();
+  }
+
+  #goaway({ link }: Connection, code: number): void {
+    if (!link) return;
+    const why =
+      code === GoawayCode.DUPLICATE ? "duplicate" : code === GoawayCode.STREAM_IDS ? "streamIds" : "shutdown";
+    this.#swarm.handleGoaway(link, why, this.#runtime.clock.nowMs());
+    this.#listener.changed();
+    this.#look();
+  }
+
+  /** Ids of a connection run out after some 2^31 tensors: it is given up while there are some left. */
+  #retireWornOut({ link, driver }: Connection): void {
+    if (!link || !driver.session.wornOut) return;
+    const nowMs = this.#runtime.clock.nowMs();
+    driver.session.close(nowMs, GoawayCode.STREAM_IDS);
+    driver.pump();
+    this.#swarm.handleGoaway(link, "streamIds", nowMs);
+    this.#listener.changed();
+  }
+
   /** RESUME?: how much of a transfer is here? One that an older connection still holds has to be let go by that first. */
   #resumeAsked(connection: Connection, transferId: string): void {
     const { link, driver } = connection;
@@ -308,6 +355,7 @@ export class Connections {
     const incoming = connection.incoming.get(stream);
     const { link } = connection;
     connection.incoming.delete(stream);
+    if (link?.nodeId) this.#transfers.forget(link.nodeId, stream.description.transferId);
     if (!incoming || !link?.nodeId || this.#closing) {
       this.#giveUpOn(stream, incoming, link && peerOf(link), error);
       return;
@@ -559,7 +607,12 @@ export class Connections {
       case "tapAsked":
         if (connection.link) this.#listener.tapAsked(peerOf(connection.link), event.record);
         break;
+      case "heard":
+        this.#heard(connection);
+        break;
       case "goaway":
+        this.#goaway(connection, event.code);
+        break;
       case "finish":
         break;
       case "closed":
@@ -597,6 +650,8 @@ export class Connections {
       this.#byLink.set(link.id, connection);
       connection.account = link.nodeId ?? link.target?.key ?? formatAddress(link.remote);
       connection.driver.session.useMemory(this.#accounts.join(connection.account));
+      // Its answer says how far away the peer is, before anybody wants to know.
+      if (caps) connection.driver.session.probe(this.#runtime.clock.nowMs());
     }
     this.#listener.changed();
     this.#look();
@@ -626,7 +681,9 @@ export class Connections {
         return;
       }
     }
-    const incoming = new IncomingStream(connection.driver, stream, peer);
+    const incoming = new IncomingStream(connection.driver, stream, peer, (tensor) => {
+      if (tensor.description) this.#listener.whole(peer, tensor.description, tensor.bytes);
+    });
     connection.incoming.set(stream, incoming);
     this.#listener.emit({ kind: "streamStarted", peer, streamId: stream.id });
     if (this.#listener.arrived(incoming)) return;

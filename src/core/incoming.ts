@@ -112,12 +112,19 @@ export interface TensorOptions {
 export class IncomingStream {
   #carrier: StreamCarrier;
   readonly #stream: ArrivingStream;
+  readonly #assembled: (tensor: Tensor) => void;
   #wake: (() => void) | undefined;
   /** Who sends it, as known when it started. */
   readonly peer: Peer;
 
   /** @internal */
-  constructor(carrier: StreamCarrier, stream: ArrivingStream, peer: Peer) {
+  constructor(
+    carrier: StreamCarrier,
+    stream: ArrivingStream,
+    peer: Peer,
+    assembled: (tensor: Tensor) => void = () => {},
+  ) {
+    this.#assembled = assembled;
     this.#carrier = carrier;
     this.#stream = stream;
     this.peer = peer;
@@ -157,6 +164,10 @@ export class IncomingStream {
   /** True when all of it has come, or it failed. */
   get ended(): boolean {
     return this.#stream.ended;
+  }
+  /** It has a reader: nobody else can read it. */
+  get claimed(): boolean {
+    return this.#stream.claimed;
   }
   /** Why it failed, if it did. */
   get error(): AsocError | undefined {
@@ -206,7 +217,10 @@ export class IncomingStream {
     }
     if (this.#stream.error) throw this.#stream.error;
     const whole = this.#stream.takeWhole();
-    return new Tensor(this.peer, this.streamId, whole, () => this.#carrier.room(), this.description);
+    const { peer, streamId, description } = this;
+    const tensor = new Tensor(peer, streamId, whole, () => this.#carrier.room(), description);
+    this.#assembled(tensor);
+    return tensor;
   }
 
   /**

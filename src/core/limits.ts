@@ -164,6 +164,8 @@ export const MAX_HANDSHAKE_CONTROL_BYTES = 2 * KiB;
 export const MAX_WAITING_ANSWERS = 64;
 /** CONTROL frames that wait to be written; a peer that causes more and reads none of them is cut off. */
 export const MAX_WAITING_CONTROL = 16_384;
+/** Fewer ids than this are left to one side of a connection: it is given up for a new one. */
+export const MIN_STREAM_IDS = 32_768;
 /** Least max_frame of a peer: smaller frames would cost more in headers and calls than they carry. */
 export const MIN_X1_FRAME_BYTES = KiB;
 /** The CAPS record with its header: a stranger sends it before any proof. */
@@ -187,6 +189,8 @@ export const MAX_REASON_BYTES = 256;
 /** A key that KEY_NEW carries. */
 export const MAX_ROTATED_KEY_BYTES = KiB;
 
+/** Copies on their way to one peer that taps. */
+export const MAX_TAP_COPIES = 16;
 /** Connections to one dialled peer that may finish their streams after GOAWAY, before it is dialled again. */
 export const MAX_LINKS_PER_TARGET = 2;
 

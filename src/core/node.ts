@@ -9,7 +9,7 @@ import { Connections } from "./connections.ts";
 import { deliver, type Rereadable } from "./delivery.ts";
 import { Discovery, type DiscoveryEvent, describeRefused } from "./discovery/discovery.ts";
 import { DiscoveryLoop } from "./discovery_loop.ts";
-import { AsocError } from "./errors.ts";
+import { AsocError, ClosedError } from "./errors.ts";
 import type { IncomingStream } from "./incoming.ts";
 import {
   EventHub,
@@ -22,9 +22,14 @@ import { type Outgoing, sendTo } from "./outgoing.ts";
 import { Peers } from "./peers.ts";
 import type { Address, Listener, Runtime, Timer } from "./runtime.ts";
 import { type SendOptions, SendPlan, type SendReport } from "./send_plan.ts";
+import type { TensorDescription } from "./session/description.ts";
 import { type Peer, Swarm } from "./swarm/swarm.ts";
-import { describeSource, type TensorSource } from "./tensor/source.ts";
+import { dtypeName } from "./tensor/dtype.ts";
+import { describeSource, type TensorData, type TensorSource } from "./tensor/source.ts";
+import { type Subscription, Subscriptions } from "./topics/subscriptions.ts";
+import { Tapping } from "./topics/tapping.ts";
 import { toHex } from "./wire/bytes.ts";
+import { compileGlob } from "./wire/glob.ts";
 import { readU32 } from "./wire/header.ts";
 import { formatNodeId, nameTag } from "./wire/node_id.ts";
 
@@ -35,6 +40,10 @@ export class AsocNode {
   readonly #connections: Connections;
   readonly #hub: EventHub;
   readonly #incoming: Channel<IncomingStream>;
+  readonly #subscriptions = new Subscriptions<IncomingStream>();
+  readonly #tapping: Tapping<SendOptions & Pick<TensorData, "dtype" | "shape">>;
+  /** Ends copies for taps. */
+  readonly #copying = new AbortController();
   /** Discovered peers without beacons whose connections were not silent for long enough when we looked. */
   readonly #staleChecks = new Map<string, Timer>();
   #listener: Listener | undefined;
@@ -67,12 +76,25 @@ export class AsocNode {
       changed: () => this.#pump(),
       emit: (event) => this.#hub.emit(event),
       arrived: (stream) => {
-        if (this.#incoming.full) return false;
+        const taken = this.#subscriptions.offer(stream.topic, stream) > 0;
+        if (taken && !this.#incoming.hasReader) return true;
+        if (this.#incoming.full) return taken;
         this.#incoming.push(stream);
         return true;
       },
-      tapAsked: () => {},
+      whole: (peer, description, bytes) => this.#passed(peer, description, bytes),
+      tapAsked: (peer, record) => this.#tapping.handleAsked(peer.id, record, runtime.clock.nowMs()),
     });
+    this.#tapping = new Tapping(
+      { allowed: config.tap, limits },
+      (id, data, { dtype, shape, ...options }) =>
+        this.send(id, dtype === undefined ? data : { data, dtype, shape }, {
+          ...options,
+          priority: 0,
+          signal: this.#copying.signal,
+        }),
+      (id, record) => this.#connections.askTap(id, record),
+    );
     this.peers = new Peers(
       () => this.#swarm.peers(),
       runtime.clock,
@@ -128,6 +150,8 @@ export class AsocNode {
   get stats(): NodeStats {
     return {
       ...this.#connections.stats,
+      taps: this.#tapping.counters,
+      subscriptionsDropped: this.#subscriptions.dropped,
       ownBeacons: this.#discovery?.ownBeaconsSeen ?? 0,
       refusedBeacons: this.#discovery?.refused ?? new Map(),
     };
@@ -145,7 +169,7 @@ export class AsocNode {
    */
   findPeer(text: string): Peer | undefined {
     const peers = this.#swarm.peers();
-    const exact = peers.find((peer) => peer.id === text || peer.dialledAs === text);
+    const exact = this.#swarm.findPeer(text);
     if (exact) return exact;
     const prefix = text.toLowerCase().replaceAll("-", "");
     const tag = toHex(nameTag(this.#config.community, text, this.#runtime.crypto));
@@ -226,9 +250,77 @@ export class AsocNode {
     return outcomes;
   }
 
+  /**
+   * Tensors that arrive from now on with a topic that fits `glob`: `*` stands for any characters of one segment, `**` for
+   * any segments. What nobody takes in time is not queued, and counted. A stream has one reader: where `incoming` is read as
+   * well, both see it, and `claimed` says that the other one was first. Throws RangeError on a glob that is none.
+   */
+  subscribe(glob: string): Subscription<IncomingStream> {
+    return this.#subscriptions.subscribe(glob, this.#config.limits.maxQueuedStreams);
+  }
+
+  /**
+   * Asks a peer for copies of the tensors with such topics that it sends, or receives whole: of those that fit every
+   * `oneIn`-th, at most `bytesPerSecond` (0: no bound). They come like any other tensor, with priority 0. The peer's
+   * configuration decides whether it does (`JoinOptions.tap`); a refusal is silent. Asked again when the peer comes back.
+   * Throws ASOC_UNKNOWN_PEER, RangeError on a glob that is none.
+   */
+  tap(
+    peer: string | Peer,
+    glob: string,
+    options: { readonly oneIn?: number; readonly bytesPerSecond?: number } = {},
+  ): void {
+    const { oneIn = 1, bytesPerSecond = 0 } = options;
+    compileGlob(glob);
+    this.#tapping.ask(this.#idOf(peer), { kind: "tap", glob, oneIn, bytesPerSecond });
+  }
+
+  /** No more of them. Throws ASOC_UNKNOWN_PEER. */
+  untap(peer: string | Peer, glob: string): void {
+    this.#tapping.ask(this.#idOf(peer), { kind: "untap", glob });
+  }
+
+  #idOf(peer: string | Peer): string {
+    return typeof peer === "string" ? this.#connections.peer(peer).id : peer.id;
+  }
+
+  /** A tensor was received whole: peers may have asked for copies. */
+  #passed(peer: Peer, description: TensorDescription, bytes: Uint8Array): void {
+    if (!this.#tapping.any) return;
+    const { topic, priority, dtype, shape, metadata, step, shard, traceparent } = description;
+    const carry = {
+      topic,
+      dtype,
+      shape,
+      ...(metadata === undefined ? {} : { metadata }),
+      ...(step === undefined ? {} : { step }),
+      ...(shard === undefined ? {} : { shard }),
+      ...(traceparent === undefined ? {} : { traceparent }),
+    };
+    this.#tapping.pass({ topic, priority, from: peer.id, bytes, carry }, this.#runtime.clock.nowMs());
+  }
+
   #plan(source: TensorSource, options: SendOptions): SendPlan {
     const { crypto, clock } = this.#runtime;
-    return new SendPlan(describeSource(source), options, crypto, clock.nowMs());
+    const plan = new SendPlan(describeSource(source), options, crypto, clock.nowMs());
+    const { memory, dtype, shape } = plan.described;
+    const { topic = "", metadata, step, shard, traceparent } = options;
+    if (this.#tapping.any && memory && topic !== "" && plan.priority > 0) {
+      const carry = {
+        topic,
+        dtype: dtype && dtypeName(dtype),
+        shape,
+        ...(metadata === undefined ? {} : { metadata }),
+        ...(step === undefined ? {} : { step }),
+        ...(shard === undefined ? {} : { shard }),
+        ...(traceparent === undefined ? {} : { traceparent }),
+      };
+      this.#tapping.pass(
+        { topic, priority: plan.priority, from: undefined, bytes: memory, carry },
+        clock.nowMs(),
+      );
+    }
+    return plan;
   }
 
   #deliver(id: string, source: Rereadable, plan: SendPlan, options: SendOptions): Promise<SendReport> {
@@ -322,10 +414,13 @@ export class AsocNode {
     for (let dial = this.#swarm.pollDial(nowMs); dial; dial = this.#swarm.pollDial(nowMs)) {
       void this.#connections.dial(dial.target, dial.address);
     }
+    this.#connections.tend();
     let changed = false;
     for (let event = this.#swarm.pollEvent(); event; event = this.#swarm.pollEvent()) {
       this.#hub.emit(event);
       if (event.kind !== "dialFailed") this.peers.announce(event);
+      if (event.kind === "joined") this.#tapping.handleJoined(event.peer.id);
+      if (event.kind === "left") this.#tapping.handleLeft(event.peer.id);
       changed = true;
     }
     if (changed) this.#connections.keepAlive(this.#swarm.keepaliveLinks());
@@ -337,6 +432,7 @@ export class AsocNode {
 
   async #close(timeoutMs: number): Promise<void> {
     this.#swarm.close();
+    this.#copying.abort(new ClosedError("ASOC_CLOSED", "The node is closing"));
     this.#connections.beginClose();
     this.#timer?.cancel();
     for (const check of this.#staleChecks.values()) check.cancel();
@@ -346,6 +442,7 @@ export class AsocNode {
     } finally {
       this.#timer?.cancel();
       this.#incoming.close();
+      this.#subscriptions.close();
       this.peers.close();
       this.#hub.close();
     }

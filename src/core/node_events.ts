@@ -8,6 +8,7 @@ import type { SendReport } from "./send_plan.ts";
 import type { TensorDescription } from "./session/description.ts";
 import type { SessionCounters } from "./session/session_types.ts";
 import type { Peer, SwarmEvent } from "./swarm/swarm.ts";
+import type { TapCounters } from "./topics/taps.ts";
 
 /** A node's configuration, complete and checked. `join` makes it. */
 export interface NodeConfig {
@@ -24,6 +25,8 @@ export interface NodeConfig {
   readonly legacy: "allow" | "deny";
   /** See `JoinOptions.extension`. */
   readonly extension: boolean;
+  /** See `JoinOptions.tap`. */
+  readonly tap: readonly string[];
   /** See `JoinOptions.detachReleased`. */
   readonly detachReleased: boolean;
   /** Memory for a tensor that begins to arrive, so that not even its first chunk is copied; undefined: pooled. */
@@ -64,6 +67,10 @@ export interface NodeStats extends SessionCounters {
   /** Tensor buffers that were used again, and those that were fresh. */
   readonly buffersReused: number;
   readonly buffersAllocated: number;
+  /** Copies for peers that tap (x1). */
+  readonly taps: TapCounters;
+  /** Tensors that a subscription had no room for. */
+  readonly subscriptionsDropped: number;
   readonly refusedConnections: Readonly<Record<string, number>>;
   /** Our own beacons that came back: broadcast works here. */
   readonly ownBeacons: number;

@@ -81,10 +81,14 @@ export class Transfers<Owner, Held> {
     return owner === undefined ? { kind: "unknown" } : { kind: "arriving", owner };
   }
 
+  /** Its connection is over. */
+  forget(peerId: string, transferId: string): void {
+    this.#arriving.delete(keyOf(peerId, transferId));
+  }
+
   /** Its connection broke: the rest may come within `resumeMs`. */
   suspend(peerId: string, stream: InboundTensor, held: Held): void {
     const key = keyOf(peerId, stream.description.transferId);
-    this.#arriving.delete(key);
     const timer = this.#clock.after(this.#limits.resumeMs, () => this.giveUp(key));
     this.#suspended.set(key, { stream, held, timer });
     let bytes = 0;

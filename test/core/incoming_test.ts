@@ -17,6 +17,8 @@ const PEER = {
   address: { host: "10.0.0.1", port: 1 },
   dialledAs: undefined,
   protocol: "v1" as const,
+  roundTripMs: undefined,
+  clockSkewMs: undefined,
 };
 const hasCode = (code: string) => (error: unknown) => error instanceof AsocError && error.code === code;
 

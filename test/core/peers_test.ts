@@ -11,6 +11,8 @@ const peer = (id: string): Peer => ({
   address: { host: "10.0.0.1", port: 1 },
   dialledAs: undefined,
   protocol: "v1",
+  roundTripMs: undefined,
+  clockSkewMs: undefined,
 });
 const joined = (id: string): PeerEvent => ({ kind: "joined", peer: peer(id) });
 const hasCode = (code: string) => (error: unknown) => error instanceof AsocError && error.code === code;

@@ -137,7 +137,7 @@ test("two nodes with one node id refuse each other, and say why", async () => {
   await world.finish();
 });
 
-test("mutual static peers know each other by token: ONE peer each, by its node id", async () => {
+test("mutual static peers are ONE peer each, by its node id, on one connection that stays", async () => {
   for (let seed = 0; seed < 10; seed++) {
     const world = new World(800 + seed, { maxLatencyMs: 50 });
     const [one, other] = [world.host(), world.host()];
@@ -145,7 +145,11 @@ test("mutual static peers know each other by token: ONE peer each, by its node i
     await world.time.run(world.random.between(0, 3000));
     const b = await world.start({ on: other, peers: [world.addressOf(one)], discovery: false });
     await world.time.run(70_000);
-    assert.equal(world.network.connections.size, 2);
+    assert.equal(world.network.connections.size, 1);
+    assert.deepEqual([eventsOf(a, "left"), eventsOf(b, "left")], [[], []]);
+    const [peer] = a.node.peers;
+    assert.ok(peer?.roundTripMs !== undefined && peer.roundTripMs <= 110, `${peer?.roundTripMs} ms`);
+    assert.ok(Math.abs(peer?.clockSkewMs ?? Number.NaN) <= 1100, `${peer?.clockSkewMs} ms`);
     assert.deepEqual(
       a.node.peers.list().map(({ id }) => id),
       [b.node.id],

@@ -72,6 +72,11 @@ export class InboundStream {
     this.#context = context;
   }
 
+  /** Whether a reader has come. */
+  get claimed(): boolean {
+    return this.#taken;
+  }
+
   /** True when a reader of chunks could take something now. */
   get hasPieces(): boolean {
     return this.#full.length > 0 || (this.#way === "chunks" && this.#filled > this.#readFrom);

@@ -300,6 +300,9 @@ export class InboundTensors {
     }
     if (known) this.#events.resumed(stream);
     else this.#events.started(stream);
+    // Now, so that what comes in the same read lies in place.
+    this.#dirty.delete(stream);
+    this.#flushOne(stream, false);
   }
 
   handleClose(id: number, record: CloseRecord): void {

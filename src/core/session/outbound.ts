@@ -113,6 +113,10 @@ export class Outbound {
   get unsettled(): number {
     return this.#tensors.size;
   }
+  /** Ids that were never given out, for tensor streams. */
+  get idsLeft(): number {
+    return (0xffff_ffff - this.#nextId) / 2;
+  }
   get openStreams(): number {
     return this.#streams.size;
   }

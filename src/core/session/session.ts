@@ -17,6 +17,7 @@ import {
   MAX_HANDSHAKE_CONTROL_BYTES,
   MAX_WAITING_ANSWERS,
   MAX_WAITING_CONTROL,
+  MIN_STREAM_IDS,
 } from "../limits.ts";
 import type { TensorMemory } from "../tensor/memory_account.ts";
 import { ACCEPT_BYTES } from "../wire/accept.ts";
@@ -193,6 +194,10 @@ export class Session implements FrameConsumer {
   /** The other side wants no new streams. */
   get leaving(): boolean {
     return this.#leaving;
+  }
+  /** Ids for further streams run out: another connection has to take its place. */
+  get wornOut(): boolean {
+    return this.#tensors !== undefined && this.#outbound.idsLeft < MIN_STREAM_IDS;
   }
   /** Readers have done something that `handleRoom` carries out. */
   get wantsRoom(): boolean {
@@ -411,6 +416,12 @@ export class Session implements FrameConsumer {
   /** RESUME!: so much is here; undefined: it was delivered. */
   answerResume(transferId: Uint8Array, offset: number | undefined): void {
     this.#sendRecords({ kind: "resume_answer", transferId, offset });
+  }
+
+  /** PING: a `heard` event follows its answer. Only for a peer that speaks x1. */
+  probe(nowMs: number): void {
+    this.#lastKeepaliveMs = nowMs;
+    this.#sendRecords(this.#pings.ping(this.#config, nowMs));
   }
 
   /** TAP or UNTAP. */
@@ -756,7 +767,9 @@ export class Session implements FrameConsumer {
         this.#sendRecords(this.#pings.answer(record, this.#config));
         break;
       case "pong":
-        if (this.#pings.handlePong(record, this.#config, this.#nowMs)) this.#goawayUnheard = false;
+        if (!this.#pings.handlePong(record, this.#config, this.#nowMs)) break;
+        this.#goawayUnheard = false;
+        this.#emit({ kind: "heard" });
         break;
       case "error":
         throw new ConnectionError("ASOC_PEER_ERROR", `The other side ended the connection: ${record.text}`, {

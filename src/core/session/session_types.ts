@@ -61,6 +61,8 @@ export type SessionEvent =
   /** How much is here of a transfer that broke? `answerResume` says. */
   | { readonly kind: "resumeAsked"; readonly transferId: string }
   | { readonly kind: "resumeAnswered"; readonly transferId: string; readonly offset: number | undefined }
+  /** PONG has come: the other side is there, and round trip and skew are known. */
+  | { readonly kind: "heard" }
   /** The other side wants no new streams here; `code` is one of `GoawayCode`. */
   | { readonly kind: "goaway"; readonly code: number }
   /** It wants copies of tensors, or no more of them. */

@@ -30,6 +30,9 @@ export interface Link {
   leaving: Goaway | undefined;
   /** Whether the other side is known to have it open still, since the newest twin has come (see `twins.ts`). */
   confirmed: "no" | "asked" | "yes";
+  /** As of the last PING; undefined before, and for a v0.1 peer. */
+  roundTripMs?: number | undefined;
+  clockSkewMs?: number | undefined;
 }
 
 /** A peer as users see it. */
@@ -43,6 +46,10 @@ export interface Peer {
   readonly dialledAs: string | undefined;
   /** "x1": it has proven itself (RFC-0100). "v1": a v0.1 peer. */
   readonly protocol: "x1" | "v1";
+  /** Round trip of the last PING, in ms; undefined before the first, and for a v0.1 peer. */
+  readonly roundTripMs: number | undefined;
+  /** How far its wall clock is ahead of ours, in ms, as of then. */
+  readonly clockSkewMs: number | undefined;
 }
 
 export class Links implements Iterable<Link> {
@@ -163,6 +170,8 @@ export function peerOf(link: Link): Peer {
     address: link.remote,
     dialledAs: link.dialledAs,
     protocol: link.proven ? "x1" : "v1",
+    roundTripMs: link.roundTripMs,
+    clockSkewMs: link.clockSkewMs,
   };
 }
 
