@@ -212,8 +212,9 @@ export const HELD_BYTES = 2 * MiB;
 export const HELD_CHUNK_BYTES = 256 * KiB;
 /** How long after its last chunk a stream counts as under way for that. */
 export const LEAD_MS = 1000;
-/** A receiver confirms whenever so much has come. */
-export const ACK_BYTES = MiB;
+/** A receiver confirms whenever so much has come; sooner while streams of several priorities share the connection. */
+export const ACK_BYTES = 8 * MiB;
+export const MIXED_ACK_BYTES = MiB;
 /** Tensors up to this size get their memory before anybody reads them. */
 export const EAGER_TENSOR_BYTES = 64 * MiB;
 /** The smallest tensor buffer. */

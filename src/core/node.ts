@@ -21,7 +21,7 @@ import {
 import { type Outgoing, sendTo } from "./outgoing.ts";
 import { Peers } from "./peers.ts";
 import type { Address, Listener, Runtime, Timer } from "./runtime.ts";
-import { type SendOptions, SendPlan, type SendReport } from "./send_plan.ts";
+import { type SendOptions, SendPlan, type SendReport, TransferIds } from "./send_plan.ts";
 import type { TensorDescription } from "./session/description.ts";
 import { type Peer, Swarm } from "./swarm/swarm.ts";
 import { dtypeName } from "./tensor/dtype.ts";
@@ -42,6 +42,7 @@ export class AsocNode {
   readonly #incoming: Channel<IncomingStream>;
   readonly #subscriptions = new Subscriptions<IncomingStream>();
   readonly #tapping: Tapping<SendOptions & Pick<TensorData, "dtype" | "shape">>;
+  readonly #transferIds: TransferIds;
   /** Ends copies for taps. */
   readonly #copying = new AbortController();
   /** Discovered peers without beacons whose connections were not silent for long enough when we looked. */
@@ -63,6 +64,7 @@ export class AsocNode {
     this.#runtime = runtime;
     this.#config = config;
     this.id = formatNodeId(config.nodeId);
+    this.#transferIds = new TransferIds(runtime.crypto);
     const { limits } = config;
     this.#swarm = new Swarm({
       nodeId: this.id,
@@ -302,7 +304,7 @@ export class AsocNode {
 
   #plan(source: TensorSource, options: SendOptions): SendPlan {
     const { crypto, clock } = this.#runtime;
-    const plan = new SendPlan(describeSource(source), options, crypto, clock.nowMs());
+    const plan = new SendPlan(describeSource(source), options, crypto, this.#transferIds, clock.nowMs());
     const { memory, dtype, shape } = plan.described;
     const { topic = "", metadata, step, shard, traceparent } = options;
     if (this.#tapping.any && memory && topic !== "" && plan.priority > 0) {

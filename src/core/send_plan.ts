@@ -60,6 +60,26 @@ export interface SendReport {
   readonly cuts: number;
 }
 
+/** Random names of transfers, drawn many at a time: one call for each would cost a tenth of a small send. */
+export class TransferIds {
+  readonly #crypto: Pick<Crypto, "randomBytes">;
+  #drawn: Uint8Array = new Uint8Array(0);
+  #at = 0;
+
+  constructor(crypto: Pick<Crypto, "randomBytes">) {
+    this.#crypto = crypto;
+  }
+
+  next(): Uint8Array {
+    if (this.#at === this.#drawn.length) {
+      this.#drawn = this.#crypto.randomBytes(512 * TRANSFER_ID_BYTES);
+      this.#at = 0;
+    }
+    this.#at += TRANSFER_ID_BYTES;
+    return this.#drawn.subarray(this.#at - TRANSFER_ID_BYTES, this.#at);
+  }
+}
+
 /** One send: what OPEN says of it, whoever it goes to and however often it is begun. */
 export class SendPlan {
   readonly described: Described;
@@ -72,12 +92,12 @@ export class SendPlan {
   readonly #whole: TensorSending;
 
   /** Throws RangeError and TypeError for options that cannot be. */
-  constructor(described: Described, options: SendOptions, crypto: Crypto, nowMs: number) {
+  constructor(described: Described, options: SendOptions, crypto: Crypto, ids: TransferIds, nowMs: number) {
     this.described = described;
     this.#options = options;
     const { priority = DEFAULT_PRIORITY, deadlineMs = 0, transferId, digest = "crc32" } = options;
     this.priority = priority;
-    this.transferId = transferId === undefined ? crypto.randomBytes(TRANSFER_ID_BYTES) : fromHex(transferId);
+    this.transferId = transferId === undefined ? ids.next() : fromHex(transferId);
     this.#deadlineAtMs = deadlineMs === 0 ? Number.POSITIVE_INFINITY : nowMs + deadlineMs;
     if (!(digest in DIGESTS))
       throw new RangeError(`digest: expected crc32, sha256 or none, got ${String(digest)}`);

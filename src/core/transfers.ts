@@ -28,7 +28,9 @@ export class Transfers<Owner, Held> {
   readonly #arriving = new Map<string, Owner>();
   /** Oldest first. */
   readonly #suspended = new Map<string, Suspended<Held>>();
-  readonly #delivered = new Set<string>();
+  /** Those delivered lately, and those before them: the older half goes at once, which costs nothing per transfer. */
+  #delivered = new Set<string>();
+  #deliveredBefore = new Set<string>();
   /** Called when a transfer is not under way any more. */
   onSettled: (key: string) => void = () => {};
 
@@ -44,7 +46,7 @@ export class Transfers<Owner, Held> {
     return {
       begin: (transferId) => {
         const key = keyOf(peerId, transferId);
-        if (this.#delivered.has(key)) return "delivered";
+        if (this.#wasDelivered(key)) return "delivered";
         if (this.#arriving.has(key)) return "busy";
         this.#arriving.set(key, owner);
         const known = this.#suspended.get(key);
@@ -57,10 +59,7 @@ export class Transfers<Owner, Held> {
       delivered: (transferId) => {
         const key = keyOf(peerId, transferId);
         this.#arriving.delete(key);
-        this.#delivered.add(key);
-        const oldest =
-          this.#delivered.size > this.#limits.maxDelivered && this.#delivered.values().next().value;
-        if (oldest) this.#delivered.delete(oldest);
+        this.#remember(key);
         this.onSettled(key);
       },
       gaveUp: (transferId) => {
@@ -74,11 +73,22 @@ export class Transfers<Owner, Held> {
 
   stateOf(peerId: string, transferId: string): TransferState<Owner> {
     const key = keyOf(peerId, transferId);
-    if (this.#delivered.has(key)) return { kind: "delivered" };
+    if (this.#wasDelivered(key)) return { kind: "delivered" };
     const suspended = this.#suspended.get(key);
     if (suspended) return { kind: "suspended", offset: suspended.stream.receivedBytes };
     const owner = this.#arriving.get(key);
     return owner === undefined ? { kind: "unknown" } : { kind: "arriving", owner };
+  }
+
+  #wasDelivered(key: string): boolean {
+    return this.#delivered.has(key) || this.#deliveredBefore.has(key);
+  }
+
+  #remember(key: string): void {
+    this.#delivered.add(key);
+    if (this.#delivered.size < this.#limits.maxDelivered / 2) return;
+    this.#deliveredBefore = this.#delivered;
+    this.#delivered = new Set();
   }
 
   /** Its connection is over. */

@@ -8,7 +8,7 @@
  * OPEN, an id again, more than there was credit for.
  */
 import { AsocError, ConnectionError, LimitError, ProtocolError } from "../errors.ts";
-import { ACK_BYTES, type Limits } from "../limits.ts";
+import { ACK_BYTES, LEAD_MS, type Limits, MIXED_ACK_BYTES } from "../limits.ts";
 import type { Crypto } from "../runtime.ts";
 import { FrameType, type Header } from "../wire/header.ts";
 import type { CloseRecord } from "../wire/records/close.ts";
@@ -52,7 +52,7 @@ const scratch = (byteCount: number) =>
   byteCount < SCRATCH.length ? SCRATCH.subarray(0, byteCount) : SCRATCH;
 
 /** Bytes in which a stream's grant is worth a frame, unless it is its last. */
-const GRANT_BYTES = ACK_BYTES;
+const GRANT_BYTES = MIXED_ACK_BYTES;
 
 export class InboundTensors {
   readonly #limits: Limits;
@@ -72,6 +72,9 @@ export class InboundTensors {
   readonly #parity: 0 | 1;
   /** Bytes that have come since streams were last confirmed. */
   #unconfirmedBytes = 0;
+  /** The priority of the stream that began last, and until when there are several. */
+  #priority = -1;
+  #mixedUntilMs = Number.NEGATIVE_INFINITY;
   #current: InboundTensor | undefined;
   /** Given up while the socket may hold memory of it. */
   #stale: InboundTensor | undefined;
@@ -293,6 +296,8 @@ export class InboundTensors {
     if (known) known.resume(id, this.#context);
     else if (description.deadlineMs > 0) stream.deadlineAtMs = nowMs + description.deadlineMs;
     this.#open.set(id, stream);
+    if (description.priority !== this.#priority && this.#open.size > 1) this.#mixPriorities(nowMs);
+    this.#priority = description.priority;
     this.#dirty.add(stream);
     if (stream.deadlineAtMs < Number.POSITIVE_INFINITY) {
       this.#timed.add(stream);
@@ -303,6 +308,12 @@ export class InboundTensors {
     // Now, so that what comes in the same read lies in place.
     this.#dirty.delete(stream);
     this.#flushOne(stream, false);
+  }
+
+  #mixPriorities(nowMs: number): void {
+    this.#mixedUntilMs = nowMs + LEAD_MS;
+    for (const stream of this.#open.values()) if (stream.receivedBytes > stream.ackedBytes) this.#dirty.add(stream);
+    this.#unconfirmedBytes += ACK_BYTES; // so that the next flush confirms them all
   }
 
   handleClose(id: number, record: CloseRecord): void {
@@ -360,10 +371,15 @@ export class InboundTensors {
     if (this.#open.get(stream.id) === stream) this.#fail(stream, error);
   }
 
+  /** While something more urgent is under way, its sender wants to know soon how much of the rest has come. */
+  #ackBytes(nowMs: number): number {
+    return nowMs < this.#mixedUntilMs ? MIXED_ACK_BYTES : ACK_BYTES;
+  }
+
   /** Says what may be said now: credit where there is memory, and what has come. */
-  flush(): void {
+  flush(nowMs: number): void {
     if (this.#dirty.size > 0) {
-      const confirms = this.#unconfirmedBytes >= ACK_BYTES;
+      const confirms = this.#unconfirmedBytes >= this.#ackBytes(nowMs);
       for (const stream of this.#dirty)
         if (this.#open.get(stream.id) === stream) this.#flushOne(stream, confirms);
       if (confirms) this.#unconfirmedBytes = 0;

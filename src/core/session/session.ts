@@ -275,7 +275,7 @@ export class Session implements FrameConsumer {
   /** There may be room again. */
   handleRoom(nowMs: number): void {
     this.#nowMs = nowMs;
-    this.#withTensors((tensors) => tensors.flush());
+    this.#withTensors((tensors) => tensors.flush(this.#nowMs));
     if (!this.#reader.stalled || !this.#beginRead(nowMs)) return;
     const before = this.#framesIn + this.#inbound.payloadBytes;
     try {
@@ -818,7 +818,7 @@ export class Session implements FrameConsumer {
       this.#lastStallEndMs = nowMs;
       this.#stalledSinceMs = undefined;
     }
-    this.#withTensors((tensors) => tensors.flush());
+    this.#withTensors((tensors) => tensors.flush(this.#nowMs));
     this.#checkDrained();
   }
 
