@@ -208,13 +208,13 @@ export const MAX_WRITE_BYTES = 2 * MiB;
 /** What all streams of a connection may bring before their first CREDIT, as a multiple of one stream's (RFC-0006, Credit). */
 export const CONNECTION_CREDIT_FACTOR = 16;
 /** While something more urgent is under way: bytes that the receiver has not confirmed, and the longest chunk. */
-export const HELD_BYTES = 2 * MiB;
+export const HELD_BYTES = MiB;
 export const HELD_CHUNK_BYTES = 256 * KiB;
 /** How long after its last chunk a stream counts as under way for that. */
 export const LEAD_MS = 1000;
 /** A receiver confirms whenever so much has come; sooner while streams of several priorities share the connection. */
 export const ACK_BYTES = 8 * MiB;
-export const MIXED_ACK_BYTES = MiB;
+export const MIXED_ACK_BYTES = 256 * KiB;
 /** Tensors up to this size get their memory before anybody reads them. */
 export const EAGER_TENSOR_BYTES = 64 * MiB;
 /** The smallest tensor buffer. */

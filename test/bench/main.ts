@@ -22,6 +22,7 @@ import { Rig, RUNTIMES } from "./rig.ts";
 import { scale } from "./scale.ts";
 import type { Section } from "./section.ts";
 import { amidBulk, roundTrips, smallFrames } from "./small.ts";
+import { extension } from "./x1.ts";
 
 const PARTS = [
   "bulk",
@@ -29,6 +30,7 @@ const PARTS = [
   "frames",
   "trips",
   "mixed",
+  "x1",
   "memory",
   "hostile",
   "scale",
@@ -130,6 +132,7 @@ async function sectionsOf(): Promise<Section[]> {
     await using rig = new Rig();
     if (wants("frames")) sections.push(await smallFrames(rig, full, fewer, say));
     if (wants("trips")) sections.push(await roundTrips(rig, full, fewer, full && !flags["no-peers"], say));
+    if (wants("x1")) sections.push(await extension(rig, full, full ? rounds : 3, say));
     if (wants("mixed")) sections.push(await amidBulk(rig, full, fewer, say));
   }
   if (wants("memory")) sections.push(await memory(full, say));

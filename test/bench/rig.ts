@@ -13,6 +13,8 @@ export interface Load {
   readonly count: number;
   readonly frameBytes: number;
   readonly verify?: boolean;
+  readonly digest?: "none" | "crc32" | "sha256";
+  readonly atOnce?: number;
 }
 
 /** One program in one role. */
@@ -59,15 +61,16 @@ export class Rig implements AsyncDisposable {
     this.#netns = netns;
   }
 
-  /** A role of ours: "asoc", the whole node, or "bare", the control. Started at first use. */
-  role(kind: "asoc" | "bare", runtime: RuntimeName, side: "sender" | "receiver"): Promise<Role> {
-    const script = kind === "asoc" ? "asoc_node" : `bare_${runtime}`;
+  /** A role of ours: "asoc", the whole node; "v1", the same without x1; or "bare", the control. Started at first use. */
+  role(kind: "asoc" | "v1" | "bare", runtime: RuntimeName, side: "sender" | "receiver"): Promise<Role> {
+    const script = kind === "bare" ? `bare_${runtime}` : "asoc_node";
+    const args = kind === "v1" ? [JSON.stringify({ extension: false })] : [];
     return this.#start(`${kind}/${runtime}/${side}`, () =>
-      Process.script(runtime, `test/bench/roles/${script}.ts`, [], this.#options()),
+      Process.script(runtime, `test/bench/roles/${script}.ts`, args, this.#options()),
     );
   }
 
-  async pair(kind: "asoc" | "bare", from: RuntimeName, to: RuntimeName): Promise<Pair> {
+  async pair(kind: "asoc" | "v1" | "bare", from: RuntimeName, to: RuntimeName): Promise<Pair> {
     const receiver = await this.role(kind, to, "receiver");
     return { name: `${kind} ${from} → ${to}`, sender: await this.role(kind, from, "sender"), receiver };
   }

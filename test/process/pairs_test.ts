@@ -117,7 +117,7 @@ for (const runtime of RUNTIMES) {
   });
 
   test(`kill -9 of a sender on ${runtime} in mid-stream: the receiver's stream fails as incomplete, never as whole`, async () => {
-    await using receiver = await Peer.start(NEXT[runtime]);
+    await using receiver = await Peer.start(NEXT[runtime], { limits: { resumeMs: 500 } });
     await using sender = await Peer.start(runtime, { peers: [receiver.address] });
     await sender.event("joined");
     sender.begin(receiver.address, { endless: true });

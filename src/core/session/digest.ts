@@ -15,11 +15,13 @@ const ALGORITHMS: Readonly<Record<DigestName, number>> = {
   sha256: DigestAlgorithm.SHA256,
 };
 
+const NAMES: ReadonlyMap<number, DigestName> = new Map(
+  (Object.entries(ALGORITHMS) as [DigestName, number][]).map(([name, number]) => [number, name]),
+);
+
 /** The name of an algorithm's number; undefined for one that is not known. */
 export function digestName(algorithm: number): DigestName | undefined {
-  for (const [name, number] of Object.entries(ALGORITHMS) as [DigestName, number][])
-    if (number === algorithm) return name;
-  return undefined;
+  return NAMES.get(algorithm);
 }
 
 export class TensorDigest {

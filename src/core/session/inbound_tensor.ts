@@ -9,7 +9,7 @@
  */
 import { type AsocError, LimitError, ProtocolError } from "../errors.ts";
 import { CHUNK_BYTES, EAGER_TENSOR_BYTES } from "../limits.ts";
-import { equalBytes, fromHex } from "../wire/bytes.ts";
+import { equalBytes } from "../wire/bytes.ts";
 import type { CloseRecord } from "../wire/records/close.ts";
 import type { CreditWindow } from "./credit_window.ts";
 import type { TensorDescription } from "./description.ts";
@@ -68,12 +68,13 @@ export class InboundTensor {
   constructor(
     id: number,
     description: TensorDescription,
+    transferId: Uint8Array,
     context: TensorContext,
     crypto: ConstructorParameters<typeof TensorDigest>[1],
   ) {
     this.#id = id;
     this.description = description;
-    this.transferId = fromHex(description.transferId);
+    this.transferId = transferId;
     this.#digest = new TensorDigest(description.digest, crypto);
     this.#context = context;
     this.baseOffset = this.#received = this.ackedBytes = 0;

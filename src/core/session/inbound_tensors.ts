@@ -8,7 +8,7 @@
  * OPEN, an id again, more than there was credit for.
  */
 import { AsocError, ConnectionError, LimitError, ProtocolError } from "../errors.ts";
-import { ACK_BYTES, LEAD_MS, type Limits, MIXED_ACK_BYTES } from "../limits.ts";
+import { ACK_BYTES, LEAD_MS, type Limits, MIXED_ACK_BYTES, MiB } from "../limits.ts";
 import type { Crypto } from "../runtime.ts";
 import { FrameType, type Header } from "../wire/header.ts";
 import type { CloseRecord } from "../wire/records/close.ts";
@@ -52,7 +52,7 @@ const scratch = (byteCount: number) =>
   byteCount < SCRATCH.length ? SCRATCH.subarray(0, byteCount) : SCRATCH;
 
 /** Bytes in which a stream's grant is worth a frame, unless it is its last. */
-const GRANT_BYTES = MIXED_ACK_BYTES;
+const GRANT_BYTES = MiB;
 
 export class InboundTensors {
   readonly #limits: Limits;
@@ -292,7 +292,8 @@ export class InboundTensors {
         `Cannot open stream ${id}: its transfer was described otherwise before`,
       );
     }
-    const stream = known ?? new InboundTensor(id, description, this.#context, this.#crypto);
+    const stream =
+      known ?? new InboundTensor(id, description, record.transferId, this.#context, this.#crypto);
     if (known) known.resume(id, this.#context);
     else if (description.deadlineMs > 0) stream.deadlineAtMs = nowMs + description.deadlineMs;
     this.#open.set(id, stream);
@@ -312,7 +313,8 @@ export class InboundTensors {
 
   #mixPriorities(nowMs: number): void {
     this.#mixedUntilMs = nowMs + LEAD_MS;
-    for (const stream of this.#open.values()) if (stream.receivedBytes > stream.ackedBytes) this.#dirty.add(stream);
+    for (const stream of this.#open.values())
+      if (stream.receivedBytes > stream.ackedBytes) this.#dirty.add(stream);
     this.#unconfirmedBytes += ACK_BYTES; // so that the next flush confirms them all
   }
 

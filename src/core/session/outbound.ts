@@ -11,6 +11,7 @@
 import type { AsocError } from "../errors.ts";
 import {
   CHUNK_BYTES,
+  HELD_CHUNK_BYTES,
   KiB,
   MAX_DIGEST_BYTES,
   MAX_WRITE_BYTES,
@@ -341,6 +342,8 @@ export class Outbound {
       this.#batchStreams.push(stream);
       if (stream.chunkLeft > 0) this.#partial = stream;
       else if (stream.pending && !stream.waits) this.#enqueue(stream);
+      // What is urgent may come any moment, and waits for this batch.
+      if (this.#batchBytes >= HELD_CHUNK_BYTES && this.#credit.holds(stream.priority, nowMs)) break;
     }
     this.#cutSlab(parts);
     if (parts.length === 0) return false;

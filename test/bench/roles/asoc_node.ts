@@ -58,7 +58,7 @@ async function take(stream: IncomingStream): Promise<void> {
 
 async function echo(stream: IncomingStream): Promise<void> {
   using tensor = await stream.tensor();
-  await node.send(stream.peer, tensor.bytes);
+  await node.send(stream.peer, tensor.bytes, { digest: "none" });
 }
 
 async function takeMixed(stream: IncomingStream): Promise<void> {
@@ -101,29 +101,60 @@ async function senderTo(port: number): Promise<Sender> {
   return sender;
 }
 
-async function send({ port, tensorBytes, count, frameBytes, atOnce = 1 }: Command): Promise<void> {
+async function send({
+  port,
+  tensorBytes,
+  count,
+  frameBytes,
+  atOnce = 1,
+  digest = "none",
+}: Command): Promise<void> {
   const bytes = tensorOf(tensorBytes);
   const { node: from, id } = await senderTo(port);
+  const options = { chunkBytes: frameBytes, digest };
   let left = count;
-  // One after another unless told otherwise, as the bare sender does: two at once interleave, and want memory for both there.
   const lane = async () => {
-    while (left-- > 0) await from.send(id, bytes, { chunkBytes: frameBytes });
+    while (left-- > 0) await from.send(id, bytes, options);
   };
-  await Promise.all(Array.from({ length: atOnce }, lane));
+  // One after another unless told otherwise, as the bare sender does: two at once interleave, and want memory for both there.
+  if (atOnce > 1) await Promise.all(Array.from({ length: atOnce }, lane));
+  else await sendInTurn(from, id, bytes, count, options);
+}
+
+/** The next one begins when the last is in the kernel, and not only when its receiver has confirmed it. */
+async function sendInTurn(
+  from: AsocNode,
+  id: string,
+  bytes: Uint8Array,
+  count: number,
+  options: { readonly chunkBytes: number; readonly digest: "none" | "crc32" | "sha256" },
+): Promise<void> {
+  const confirmed: Promise<unknown>[] = [];
+  for (let i = 0; i < count; i++) {
+    await new Promise<void>((inKernel, reject) => {
+      const onProgress = (sentBytes: number) => {
+        if (sentBytes === bytes.length) inKernel();
+      };
+      const sent = from.send(id, bytes, { ...options, onProgress });
+      sent.then(() => inKernel(), reject);
+      confirmed.push(sent);
+    });
+  }
+  await Promise.all(confirmed);
 }
 
 async function ping({ port, bytes, count }: Command): Promise<void> {
   const message = tensorOf(bytes);
   const { node: from, id, incoming } = await senderTo(port);
   await timePings(count, async () => {
-    await from.send(id, message);
+    await from.send(id, message, { digest: "none" });
     const next = await incoming.next();
     if (next.done) throw new Error("the node was closed");
     (await next.value.tensor()).release();
   });
 }
 
-async function sendMixed({ port, seconds }: Command): Promise<void> {
+async function sendMixed({ port, seconds, priority = 128 }: Command): Promise<void> {
   const bulk = tensorOf(BULK_BYTES);
   const { node: from, id } = await senderTo(port);
   const untilMs = performance.now() + seconds * 1000;
@@ -133,11 +164,12 @@ async function sendMixed({ port, seconds }: Command): Promise<void> {
     if (busy) return;
     busy = true;
     stamp(small);
-    void from.send(id, small).finally(() => {
+    void from.send(id, small, { priority }).finally(() => {
       busy = false;
     });
   }, STAMP_EVERY_MS);
-  while (performance.now() < untilMs) await from.send(id, bulk);
+  while (performance.now() < untilMs)
+    await sendInTurn(from, id, bulk, 4, { chunkBytes: 2 ** 20, digest: "none" });
   clearInterval(timer);
   say({ event: "sent" });
 }
