@@ -205,8 +205,10 @@ export class IncomingStream {
       if (into) this.#stream.readInto(into);
       else this.#stream.readWhole();
     } catch (error) {
-      if (error instanceof AsocError && this.#stream instanceof InboundTensor)
-        this.#carrier.refuse(this.#stream, error);
+      if (error instanceof AsocError && this.#stream instanceof InboundTensor) {
+        if (this.#stream.ended) this.#stream.dropMemory();
+        else this.#carrier.refuse(this.#stream, error);
+      }
       throw error;
     }
     this.#stream.wantsBytes = onProgress !== undefined;

@@ -221,7 +221,7 @@ export class InboundTensor {
 
   /** Memory chosen before the first byte; a reader may still claim the whole. Throws ASOC_TENSOR_TOO_LARGE. */
   prepareInto(memory: Uint8Array): void {
-    const { totalBytes = 0 } = this.description;
+    const totalBytes = Math.max(this.description.totalBytes ?? 0, this.#received);
     if (memory.length < totalBytes) {
       throw new LimitError(
         "ASOC_TENSOR_TOO_LARGE",
