@@ -134,10 +134,27 @@ export class InboundTensor {
     let segment = this.#filling;
     if (!segment) {
       if (this.#bounded) throw this.#tooLarge();
-      segment = segmentOf(new Uint8Array(remainingBytes), undefined, this.#context.window);
-      this.#segments.push(segment);
+      segment = this.#plainSegment(remainingBytes);
     }
     return segment.memory.subarray(segment.filled, segment.filled + remainingBytes);
+  }
+
+  /** Plain memory for `byteCount` more bytes. It takes in shorter segments before it, so that tiny frames do not make a list of them. */
+  #plainSegment(byteCount: number): Segment {
+    const joined: Segment[] = [];
+    let length = byteCount;
+    for (let last = this.#segments.at(-1); last; last = this.#segments.at(-1)) {
+      if (!last.window || last.read > 0 || last.memory.length > length) break;
+      length += last.memory.length;
+      joined.unshift(last);
+      this.#segments.pop();
+    }
+    const segment = segmentOf(new Uint8Array(length), undefined, this.#context.window);
+    segment.filled = joinInto(segment.memory, joined);
+    if (joined.length > 0) this.#context.copiedBytes += segment.filled;
+    for (const one of joined) retire(one);
+    this.#segments.push(segment);
+    return segment;
   }
 
   /** True when the next target will be elsewhere than the last one said. */

@@ -1,9 +1,12 @@
 /** One arriving tensor: its memory, and the ways to read it. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { MiB } from "../../../src/core/limits.ts";
 import { patternBytes } from "../../support/core_crypto.ts";
+import { data, joinBytes } from "../../support/core_frames.ts";
 import { TensorPair } from "../../support/tensor_pair.ts";
 import type { TensorSide } from "../../support/tensor_side.ts";
+import { MINIMAL_OPEN } from "../../support/x1_samples.ts";
 
 const hasCode = (code: string) => (error: unknown) => (error as { code?: string }).code === code;
 /** A source whose length nobody knows; the test writes it by hand. */
@@ -32,4 +35,31 @@ test("InboundTensor.readInto() refuses memory that is smaller than what came of 
     pair.run();
     assert.equal(pair.acceptor.closedWith(), undefined);
   }
+});
+
+test("InboundTensor keeps no list of tiny frames: 200,000 of one byte each are copied a few times", () => {
+  const pair = new TensorPair({ limits: { maxTensorBytes: MiB } });
+  const { dialler, acceptor } = pair;
+  dialler.mute = true;
+  acceptor.onStream = () => {};
+  const count = 200_000;
+  const frames = new Uint8Array(count * 15);
+  for (let seq = 0; seq < count; seq++) frames.set(data(1, seq, Uint8Array.of(seq)), seq * 15);
+  // Too large to be assembled, so it gets no memory of its own.
+  pair.inject(dialler, dialler.control(1, { ...MINIMAL_OPEN, totalBytes: 2 ** 40 }), frames);
+  const stream = only(acceptor);
+  assert.equal(stream.receivedBytes, count);
+  assert.ok(acceptor.session.counters.grownBytes < 20 * count);
+  stream.readChunks();
+  pair.run();
+  const bytes: Uint8Array[] = [];
+  for (let piece = stream.takePiece(); piece; piece = stream.takePiece()) {
+    bytes.push(piece.bytes.slice());
+    stream.releasePiece(piece);
+  }
+  assert.ok(bytes.length < 40, `${bytes.length} pieces`);
+  assert.deepEqual(
+    joinBytes(...bytes),
+    Uint8Array.from({ length: count }, (_, index) => index),
+  );
 });
