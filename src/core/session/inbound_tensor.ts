@@ -9,6 +9,7 @@
  */
 import { type AsocError, LimitError, ProtocolError } from "../errors.ts";
 import { CHUNK_BYTES, EAGER_TENSOR_BYTES } from "../limits.ts";
+import { sizeClass } from "../tensor/buffer_pool.ts";
 import { equalBytes } from "../wire/bytes.ts";
 import type { CloseRecord } from "../wire/records/close.ts";
 import type { CreditWindow } from "./credit_window.ts";
@@ -373,8 +374,10 @@ export class InboundTensor {
       if (totalBytes > EAGER_TENSOR_BYTES && !this.#taken) {
         // Its reader may want chunks; until then it does not use up the connection's window.
         const { initialBytes } = this.#context.window;
-        const first =
-          this.#segments.length === 0 ? pool.acquire(Math.min(initialBytes, totalBytes)) : undefined;
+        const wanted = Math.min(initialBytes, totalBytes);
+        // Never what the rest of it would then lack: it would wait for itself.
+        const spare = this.#segments.length === 0 && pool.freeBytes >= totalBytes + sizeClass(wanted);
+        const first = spare ? pool.acquire(wanted) : undefined;
         if (first) this.#adopt(segmentOf(first.bytes, first), false);
         return;
       }
