@@ -8,7 +8,7 @@
  * Memory that a read was given belongs to the socket, so what has come moves only in `target()` and after the end.
  */
 import { type AsocError, LimitError, ProtocolError } from "../errors.ts";
-import { CHUNK_BYTES, EAGER_TENSOR_BYTES } from "../limits.ts";
+import { CHUNK_BYTES, EAGER_TENSOR_BYTES, MIN_BUFFER_BYTES } from "../limits.ts";
 import { sizeClass } from "../tensor/buffer_pool.ts";
 import { equalBytes } from "../wire/bytes.ts";
 import type { CloseRecord } from "../wire/records/close.ts";
@@ -390,7 +390,7 @@ export class InboundTensor {
     const capacity = this.#storableEnd;
     if (this.#received * 2 < capacity) return;
     const wanted = Math.min(
-      Math.max(2 * capacity, 2 * this.#context.window.initialBytes),
+      Math.max(2 * capacity, 2 * this.#context.window.initialBytes, MIN_BUFFER_BYTES),
       limits.maxTensorBytes,
     );
     if (wanted <= capacity) return;
