@@ -70,7 +70,8 @@ export class InboundTensors {
   /** Streams of the other side with lower or equal ids have begun. */
   #lastId = 0;
   readonly #parity: 0 | 1;
-  /** Bytes that have come since streams were last confirmed. */
+  /** Streams of which something has come since they were last confirmed, and how much of all. */
+  readonly #unconfirmed = new Set<InboundTensor>();
   #unconfirmedBytes = 0;
   /** The priority of the stream that began last, and until when there are several. */
   #priority = -1;
@@ -234,6 +235,7 @@ export class InboundTensors {
     if (!stream) return;
     this.#unconfirmedBytes += byteCount;
     stream.filled(byteCount);
+    this.#unconfirmed.add(stream);
     this.#dirty.add(stream);
     if (stream.wantsBytes) this.#events.changed(stream);
   }
@@ -308,14 +310,12 @@ export class InboundTensors {
     else this.#events.started(stream);
     // Now, so that what comes in the same read lies in place.
     this.#dirty.delete(stream);
-    this.#flushOne(stream, false);
+    this.#flushOne(stream);
   }
 
   #mixPriorities(nowMs: number): void {
     this.#mixedUntilMs = nowMs + LEAD_MS;
-    for (const stream of this.#open.values())
-      if (stream.receivedBytes > stream.ackedBytes) this.#dirty.add(stream);
-    this.#unconfirmedBytes += ACK_BYTES; // so that the next flush confirms them all
+    this.#confirm();
   }
 
   handleClose(id: number, record: CloseRecord): void {
@@ -381,17 +381,27 @@ export class InboundTensors {
   /** Says what may be said now: credit where there is memory, and what has come. */
   flush(nowMs: number): void {
     if (this.#dirty.size > 0) {
-      const confirms = this.#unconfirmedBytes >= this.#ackBytes(nowMs);
-      for (const stream of this.#dirty)
-        if (this.#open.get(stream.id) === stream) this.#flushOne(stream, confirms);
-      if (confirms) this.#unconfirmedBytes = 0;
+      for (const stream of this.#dirty) if (this.#open.get(stream.id) === stream) this.#flushOne(stream);
       this.#dirty.clear();
     }
+    if (this.#unconfirmedBytes >= this.#ackBytes(nowMs)) this.#confirm();
     const limitBytes = this.#window.pollLimit();
     if (limitBytes !== undefined) this.#events.say(0, { kind: "credit", limitBytes });
   }
 
-  #flushOne(stream: InboundTensor, confirms: boolean): void {
+  /** All streams of which something has come, so that no small rests of many of them add up at the sender. */
+  #confirm(): void {
+    for (const stream of this.#unconfirmed) {
+      const { id, receivedBytes, transferId } = stream;
+      if (this.#open.get(id) !== stream || receivedBytes <= stream.ackedBytes) continue;
+      stream.ackedBytes = receivedBytes;
+      this.#events.say(id, { kind: "ack", transferId, contiguousBytes: receivedBytes, level: "received" });
+    }
+    this.#unconfirmed.clear();
+    this.#unconfirmedBytes = 0;
+  }
+
+  #flushOne(stream: InboundTensor): void {
     let limitBytes: number;
     try {
       limitBytes = stream.grant();
@@ -400,7 +410,7 @@ export class InboundTensors {
       this.#fail(stream, error);
       return;
     }
-    const { id, receivedBytes, transferId, description, baseOffset } = stream;
+    const { id, description, baseOffset } = stream;
     const isLast = limitBytes + baseOffset >= (description.totalBytes ?? Number.POSITIVE_INFINITY);
     if (
       limitBytes > stream.limitBytes &&
@@ -410,10 +420,6 @@ export class InboundTensors {
     ) {
       stream.limitBytes = limitBytes;
       this.#events.say(id, { kind: "credit", limitBytes });
-    }
-    if (confirms && receivedBytes > stream.ackedBytes) {
-      stream.ackedBytes = receivedBytes;
-      this.#events.say(id, { kind: "ack", transferId, contiguousBytes: receivedBytes, level: "received" });
     }
   }
 
@@ -442,6 +448,7 @@ export class InboundTensors {
     this.#open.clear();
     this.#skipped.clear();
     this.#dirty.clear();
+    this.#unconfirmed.clear();
     this.#timed.clear();
     this.#earliestMs = Number.POSITIVE_INFINITY;
     this.#current = undefined;
@@ -494,6 +501,7 @@ export class InboundTensors {
   #forget(stream: InboundTensor): void {
     this.#open.delete(stream.id);
     this.#dirty.delete(stream);
+    this.#unconfirmed.delete(stream);
     if (!this.#timed.delete(stream)) return;
     this.#earliestMs = Number.POSITIVE_INFINITY;
     for (const { deadlineAtMs } of this.#timed) this.#earliestMs = Math.min(this.#earliestMs, deadlineAtMs);

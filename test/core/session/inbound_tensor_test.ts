@@ -63,3 +63,23 @@ test("InboundTensor keeps no list of tiny frames: 200,000 of one byte each are c
     Uint8Array.from({ length: count }, (_, index) => index),
   );
 });
+
+test("InboundTensor of the whole budget gets it, although it was given a little before it had a reader", () => {
+  const pair = new TensorPair({ limits: { memoryBudgetBytes: 65 * MiB } });
+  pair.acceptor.onStream = () => {};
+  const sent = pair.dialler.send(new Uint8Array(65 * MiB));
+  pair.run();
+  only(pair.acceptor).readWhole();
+  pair.run();
+  assert.equal(sent.verified, true);
+});
+
+test("InboundTensor arrives without any initial credit, whether its length is known or not", () => {
+  const pair = new TensorPair({ limits: { initialCreditBytes: 0 } });
+  const known = pair.dialler.send(patternBytes(10_000));
+  const unknown = pair.dialler.send(UNKNOWN);
+  pair.dialler.session.write(unknown, patternBytes(10_000));
+  pair.dialler.session.endStream(unknown);
+  pair.run();
+  assert.deepEqual([known.verified, unknown.verified], [true, true]);
+});
