@@ -219,6 +219,7 @@ export class IncomingStream {
     }
     if (this.#stream.error) throw this.#stream.error;
     const whole = this.#stream.takeWhole();
+    this.#carrier.room(); // memory of the connection's own window is back
     const { peer, streamId, description } = this;
     const tensor = new Tensor(peer, streamId, whole, () => this.#carrier.room(), description);
     this.#assembled(tensor);

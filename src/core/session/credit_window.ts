@@ -41,13 +41,21 @@ export class CreditWindow {
     this.#usedBytes -= byteCount;
   }
 
-  /** A new limit to announce on stream 0, when it is worth a frame. */
-  pollLimit(): number | undefined {
-    const limit = this.#countedBytes + this.#windowBytes - this.#usedBytes;
+  /** A new limit is worth a frame. */
+  get due(): boolean {
     const left = this.#limitBytes - this.#countedBytes;
     const step = left === 0 ? 1 : Math.min(left, this.#windowBytes) / 4;
-    if (limit - this.#limitBytes < step) return undefined;
-    this.#limitBytes = limit;
-    return limit;
+    return this.#nextLimit - this.#limitBytes >= step;
+  }
+
+  /** A new limit to announce on stream 0, when it is due. */
+  pollLimit(): number | undefined {
+    if (!this.due) return undefined;
+    this.#limitBytes = this.#nextLimit;
+    return this.#limitBytes;
+  }
+
+  get #nextLimit(): number {
+    return this.#countedBytes + this.#windowBytes - this.#usedBytes;
   }
 }

@@ -131,7 +131,7 @@ export class InboundTensors {
   }
   /** Readers have made room, or memory that a stream waits for may be there. */
   get dirty(): boolean {
-    return this.#dirty.size > 0;
+    return this.#dirty.size > 0 || this.#window.due;
   }
   /** Some stream waits for memory. */
   get wantsMemory(): boolean {
