@@ -848,6 +848,7 @@ export class Session implements FrameConsumer {
 
   /** After the end of reading: memory goes back, open streams fail. */
   #letGo(): void {
+    this.#arriving.skip(); // a stream that was given up in the middle of a payload still has its memory
     if (this.#arriving.openStreams > 0) this.#failArriving();
   }
 
