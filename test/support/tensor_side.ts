@@ -113,10 +113,10 @@ export class TensorSide {
     return undefined;
   }
   /** Records of one kind that it wrote, with their stream. */
-  said<K extends X1Record["kind"]>(kind: K): (Extract<X1Record, { kind: K }> & { streamId: number })[] {
+  said<K extends X1Record["kind"]>(kind: K): (X1Record & { kind: K; streamId: number })[] {
     return this.frames.flatMap(({ streamId, records }) =>
       records.flatMap((record) => (record.kind === kind ? [{ ...record, streamId }] : [])),
-    ) as (Extract<X1Record, { kind: K }> & { streamId: number })[];
+    ) as (X1Record & { kind: K; streamId: number })[];
   }
   dataFrames(streamId?: number): SentFrame[] {
     return this.frames.filter(

@@ -277,6 +277,7 @@ export class InboundTensors {
     const expected = known?.receivedBytes ?? 0;
     if (found === "delivered" || found === "busy" || record.baseOffset !== expected) {
       if (known) this.#giveUp(known);
+      else if (found === "new") this.#book.gaveUp(description.transferId);
       const why =
         found === "delivered"
           ? "was delivered already"

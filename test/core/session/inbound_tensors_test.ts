@@ -4,7 +4,9 @@ import { test } from "node:test";
 import { DEFAULT_LIMITS, KiB } from "../../../src/core/limits.ts";
 import { BufferPool } from "../../../src/core/tensor/buffer_pool.ts";
 import { patternBytes } from "../../support/core_crypto.ts";
+import { data } from "../../support/core_frames.ts";
 import { TensorPair } from "../../support/tensor_pair.ts";
+import { MINIMAL_OPEN } from "../../support/x1_samples.ts";
 
 /** A source whose length nobody knows; the test writes it by hand. */
 const UNKNOWN: Iterable<Uint8Array> = [];
@@ -38,4 +40,41 @@ test("InboundTensors grants the connection's credit anew when whole tensors are 
     pair.run();
   }
   assert.ok(sent.every(({ verified }) => verified));
+});
+
+test("InboundTensors gives a transfer back that begins where nothing is held: it may come from byte 0", () => {
+  const arriving = new Set<string>();
+  const pair = new TensorPair({
+    books: {
+      acceptor: {
+        begin: (id) => {
+          if (arriving.has(id)) return "busy";
+          arriving.add(id);
+          return "new";
+        },
+        delivered: () => {},
+        gaveUp: (id) => void arriving.delete(id),
+      },
+    },
+  });
+  const { dialler, acceptor } = pair;
+  dialler.mute = true;
+  pair.inject(dialler, dialler.control(1, { ...MINIMAL_OPEN, totalBytes: 100, baseOffset: 50 }));
+  assert.match(acceptor.said("stop")[0]?.reason ?? "", /has 0 bytes here, OPEN begins at 50/);
+  assert.equal(arriving.size, 0);
+  pair.inject(dialler, dialler.control(3, { ...MINIMAL_OPEN, totalBytes: 100 }));
+  assert.equal(acceptor.streams.length, 1);
+});
+
+test("InboundTensors gives back the memory of a stream that was cancelled in the middle of a payload, when the connection breaks", () => {
+  const pair = new TensorPair();
+  const { dialler, acceptor } = pair;
+  dialler.mute = true;
+  const half = data(1, 0, patternBytes(1000)).subarray(0, 500);
+  pair.inject(dialler, dialler.control(1, { ...MINIMAL_OPEN, totalBytes: 100_000 }), half);
+  const [stream] = acceptor.streams;
+  assert.ok(stream && acceptor.pool.usedBytes > 0);
+  acceptor.session.giveUp(stream, "enough");
+  pair.breakOff();
+  assert.equal(acceptor.pool.usedBytes, 0);
 });
