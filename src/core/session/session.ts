@@ -415,7 +415,8 @@ export class Session implements FrameConsumer {
 
   /** RESUME!: so much is here; undefined: it was delivered. */
   answerResume(transferId: Uint8Array, offset: number | undefined): void {
-    this.#sendRecords({ kind: "resume_answer", transferId, offset });
+    // Who asks and does not read is cut off.
+    this.#withTensors(() => this.#say(0, { kind: "resume_answer", transferId, offset }));
   }
 
   /** PING: a `heard` event follows its answer. Only for a peer that speaks x1. */
