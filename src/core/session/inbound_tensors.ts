@@ -7,7 +7,7 @@
  * A failed stream's frames are skipped; the connection lives. It ends for what an honest sender cannot do: DATA without
  * OPEN, an id again, more than there was credit for.
  */
-import { AsocError, ConnectionError, LimitError, ProtocolError } from "../errors.ts";
+import { AsocError, ClosedError, ConnectionError, LimitError, ProtocolError } from "../errors.ts";
 import { ACK_BYTES, LEAD_MS, type Limits, MIXED_ACK_BYTES, MiB } from "../limits.ts";
 import type { Crypto } from "../runtime.ts";
 import { FrameType, type Header } from "../wire/header.ts";
@@ -362,11 +362,12 @@ export class InboundTensors {
   /** Its reader gives it up. */
   cancel(stream: InboundTensor, reason: string): void {
     if (this.#open.get(stream.id) !== stream) return;
-    const error = new LimitError("ASOC_CANCELLED", reason);
-    this.#stop(stream.id, stream, error, StreamCode.CANCELLED);
+    this.#stop(stream.id, stream, new ClosedError("ASOC_CANCELLED", reason), StreamCode.CANCELLED);
     this.#forget(stream);
+    stream.fail(new ClosedError("ASOC_CANCELLED", `Stream ${stream.id} was given up here: ${reason}`));
     this.#drop(stream, true);
     this.#book.gaveUp(stream.description.transferId);
+    this.#events.changed(stream); // whoever keeps it need not any more
   }
 
   /** A reader, or the node, refuses it with an error that the sender may read. */

@@ -78,3 +78,15 @@ test("InboundTensors gives back the memory of a stream that was cancelled in the
   pair.breakOff();
   assert.equal(acceptor.pool.usedBytes, 0);
 });
+
+test("InboundTensors says that a cancelled stream has ended, so that nobody keeps it", () => {
+  const pair = new TensorPair();
+  pair.acceptor.onStream = (stream) => pair.acceptor.session.giveUp(stream, "enough");
+  const sent = pair.dialler.send(patternBytes(1_000_000));
+  pair.run();
+  const [stream] = pair.acceptor.streams;
+  assert.deepEqual([stream?.ended, stream?.error?.code], [true, "ASOC_CANCELLED"]);
+  assert.ok(pair.acceptor.events.some((event) => event.kind === "readable" && event.stream === stream));
+  assert.deepEqual([sent.error?.code, sent.reset?.code], ["ASOC_STOPPED", 1]);
+  assert.equal(pair.acceptor.pool.usedBytes, 0);
+});
