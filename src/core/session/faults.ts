@@ -1,5 +1,5 @@
 /** The errors of a session, in words: each is made here and nowhere else. */
-import { type AsocError, ConnectionError, LimitError, ProtocolError } from "../errors.ts";
+import { type AsocError, ClosedError, ConnectionError, LimitError, ProtocolError } from "../errors.ts";
 import { type Limits, MAX_WAITING_CONTROL, type Timing } from "../limits.ts";
 import type { TensorMemory } from "../tensor/memory_account.ts";
 import { ACCEPT_BYTES } from "../wire/accept.ts";
@@ -160,6 +160,13 @@ export function stoppedBy(stream: OutboundStream, { code, reason }: ResetRecord)
   return new ConnectionError("ASOC_STOPPED", `Stream ${stream.id} was not taken by its receiver${why}`, {
     details,
   });
+}
+
+/** Its sender wants to hear no more of it, although all of it was sent. */
+export function givenUp(stream: OutboundStream): ClosedError {
+  const { id, sentBytes } = stream;
+  const message = `Stream ${id} was given up before its receiver said that it has it (${sentBytes} bytes were sent)`;
+  return new ClosedError("ASOC_CANCELLED", message, { details: { streamId: id, sentBytes } });
 }
 
 /** Its deadline has passed before all of it was sent. */

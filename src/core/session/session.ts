@@ -38,6 +38,7 @@ import { farewell } from "./farewell.ts";
 import {
   connectionLost,
   controlUnread,
+  givenUp,
   handshakeRefused,
   incomplete,
   isHandshaking,
@@ -393,7 +394,9 @@ export class Session implements FrameConsumer {
   }
 
   abandonStream(stream: OutboundStream): void {
-    this.#outbound.abandon(stream, () => this.#emit({ kind: "sent", stream }));
+    // CLOSE and END are out: it may come whole all the same, but nobody here waits for that any more.
+    if (stream.tensor && stream.endSent) this.#refuseOutbound(stream, givenUp(stream), StreamCode.CANCELLED);
+    else this.#outbound.abandon(stream, () => this.#emit({ kind: "sent", stream }));
     this.#checkDrained();
   }
 
