@@ -339,7 +339,7 @@ export class Outbound {
       }
       if (stream.ending && !stream.pending && stream.chunkLeft === 0) this.#encodeEnd(stream);
       this.#batchBytes += this.#slabAt - before;
-      this.#batchStreams.push(stream);
+      if (stream.inBatch > 0 || stream.endInBatch) this.#batchStreams.push(stream);
       if (stream.chunkLeft > 0) this.#partial = stream;
       else if (stream.pending && !stream.waits) this.#enqueue(stream);
       // What is urgent may come any moment, and waits for this batch.
