@@ -40,7 +40,12 @@ const BY_PARTITION = new Set([
 ]);
 /** How long after a partition its consequences may come. */
 const AFTERMATH_MS = 45_000;
-const STREAM_ERRORS = new Set(["ASOC_INCOMPLETE_STREAM", "ASOC_STREAM_ABANDONED", "ASOC_RESET"]);
+const STREAM_ERRORS = new Set([
+  "ASOC_INCOMPLETE_STREAM",
+  "ASOC_STREAM_ABANDONED",
+  "ASOC_RESET",
+  "ASOC_DEADLINE",
+]);
 
 export class Ledger {
   readonly #network: Network;
@@ -48,6 +53,7 @@ export class Ledger {
   readonly #records: SendRecord[] = [];
   /** Who received a tensor, by its label. */
   readonly #received = new Map<string, SimNode[]>();
+  readonly #declined = new Set<string>();
   /** Empty tensors carry no label: they are counted, by "from > to". */
   readonly #empty = new Map<string, number>();
   #nextNumber = 0;
@@ -97,6 +103,11 @@ export class Ledger {
     this.#received.set(`${sender}/${number}`, receivers);
   }
 
+  /** A reader did not want the tensor with that number. */
+  declined(to: SimNode, number: unknown): void {
+    this.#declined.add(`${to.node.id} ${number}`);
+  }
+
   /** A stream that had started at `to` failed. */
   failed(error: unknown): void {
     if (error instanceof AsocError && STREAM_ERRORS.has(error.code)) return;
@@ -110,7 +121,8 @@ export class Ledger {
     const owedEmpty = new Map<string, { least: number; most: number }>();
     for (const record of this.#records) {
       const { from, toHost, toId, number, byteCount } = record;
-      const lost = !record.verified && this.#mayBeLost(record);
+      const declined = this.#declined.has(`${toId} ${number}`);
+      const lost = declined || (!record.verified && this.#mayBeLost(record));
       if (byteCount === 0) {
         const way = `${from.host.address} > ${toHost.address}`;
         const owed = owedEmpty.get(way) ?? { least: 0, most: 0 };

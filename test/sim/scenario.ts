@@ -6,6 +6,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { IncomingStream } from "../../src/core/incoming.ts";
+import type { SendOptions } from "../../src/core/send_plan.ts";
 import type { Peer } from "../../src/core/swarm/swarm.ts";
 import { Ledger, MAX_TENSOR_BYTES } from "./ledger.ts";
 import type { NetworkOptions, SimHost } from "./network.ts";
@@ -16,8 +17,8 @@ type Joining = "discovery" | "static" | "hybrid";
 
 /** A close that waits this long loses nothing by itself. */
 const PATIENCE_MS = 600_000;
-/** All time-outs of a node in a row come to less. */
-const MAX_END_MS = 100_000;
+/** All time-outs of a node in a row, and the slowest reader, come to less. */
+const MAX_END_MS = 300_000;
 /** How often each thing happens, out of 100. */
 const HABITS = [
   ["send", 55],
@@ -41,6 +42,8 @@ class Scenario {
   readonly #ledger: Ledger;
   readonly #joining: Joining;
   readonly #hosts: SimHost[] = [];
+  /** They speak version 1 only. */
+  readonly #legacy = new Set<SimHost>();
   readonly #live = new Map<SimHost, SimNode>();
   /** Everything that has begun and must end. */
   readonly #tasks = new Set<Promise<void>>();
@@ -61,7 +64,11 @@ class Scenario {
     const { time } = this.#world;
     const random = this.#random;
     const count = random.between(2, 5);
-    for (let i = 0; i < count; i++) this.#hosts.push(this.#world.host());
+    for (let i = 0; i < count; i++) {
+      const host = this.#world.host();
+      this.#hosts.push(host);
+      if (random.chance(0.15)) this.#legacy.add(host);
+    }
     for (const host of this.#hosts) await time.settle(this.#join(host, undefined));
     await time.run(random.between(0, 4000));
     const steps = random.between(6, 18);
@@ -122,6 +129,9 @@ class Scenario {
       on: host,
       nodeId,
       discovery: this.#joining !== "static",
+      // For ever: whoever has proven itself may not come back without.
+      ...(this.#legacy.has(host) ? { extension: false } : {}),
+      limits: { memoryBudgetBytes: this.#random.pick([4 * 2 ** 30, 16 * 2 ** 20]), resumeMs: 40_000 },
       peers: this.#joining === "discovery" ? [] : known.map((other) => this.#world.addressOf(other)),
     });
     this.#live.set(host, node);
@@ -134,7 +144,8 @@ class Scenario {
     this.#live.delete(host);
     const timeoutMs = this.#random.chance(0.7) ? PATIENCE_MS : this.#random.between(0, 2000);
     if (atOnce || timeoutMs < PATIENCE_MS) this.#ledger.hurried.add(node);
-    const nodeId = this.#random.chance(0.5) ? node.node.id : undefined;
+    // A v0.1 peer cannot tell who answers where it dials: another id there would be a doubt that its wire cannot settle.
+    const nodeId = this.#random.chance(0.5) || this.#legacy.size > 0 ? node.node.id : undefined;
     const awayMs = this.#random.chance(0.3) ? 0 : this.#random.between(0, 20_000);
     const returns = this.#random.chance(0.8);
     const leave = async () => {
@@ -165,9 +176,16 @@ class Scenario {
     return most === 0 ? 0 : random.between(16, most);
   }
 
-  #options(byteCount: number): { chunkBytes?: number } {
-    const chunkBytes = this.#random.pick([undefined, 1000, 16_384, 65_536, 500_000]);
-    return chunkBytes === undefined || byteCount / chunkBytes > 300 ? {} : { chunkBytes };
+  #options(byteCount: number): SendOptions {
+    const random = this.#random;
+    const chunkBytes = random.pick([undefined, 1000, 16_384, 65_536, 500_000]);
+    return {
+      ...(chunkBytes === undefined || byteCount / chunkBytes > 300 ? {} : { chunkBytes }),
+      priority: random.pick([128, 128, 0, 200, 255]),
+      digest: random.pick(["crc32", "crc32", "none", "sha256"]),
+      deadlineMs: random.chance(0.1) ? random.between(1, 20_000) : 0,
+      topic: random.pick(["", "layer3/k"]),
+    };
   }
 
   /** Where a peer's address points. */
@@ -191,7 +209,11 @@ class Scenario {
       );
     }
     const source = this.#random.chance(0.7) ? bytes : this.#inParts(bytes);
-    const sending = from.node.send(peer, source, { ...this.#options(byteCount), signal: controller.signal });
+    const sending = from.node.send(peer, source, {
+      ...this.#options(byteCount),
+      metadata: number,
+      signal: controller.signal,
+    });
     const record = { from, toId: peer.id, toHost: this.#hostOf(peer), number, byteCount };
     this.outcome.sends++;
     const settled = (resolved: boolean, verified: boolean) =>
@@ -209,7 +231,10 @@ class Scenario {
     const { number, bytes } = this.#ledger.make(from, byteCount);
     const source = this.#random.chance(0.5) ? bytes : this.#inParts(bytes);
     const sinceMs = this.#world.time.nowMs(); // one receiver may have had it all long before the slowest
-    for (const { peer, report, error } of await from.node.sendAll(source, this.#options(byteCount))) {
+    for (const { peer, report, error } of await from.node.sendAll(source, {
+      ...this.#options(byteCount),
+      metadata: number,
+    })) {
       this.outcome.sends++;
       this.#ledger.settled({
         from,
@@ -243,8 +268,14 @@ class Scenario {
     const { time } = this.#world;
     const random = this.#random.fork();
     const { host } = stream.peer.address;
-    const pause = () => (random.chance(0.3) ? time.sleep(random.between(0, 300)) : undefined);
+    const slow = random.chance(0.05);
+    const pause = () => (random.chance(0.3) ? time.sleep(random.between(0, slow ? 5000 : 300)) : undefined);
     await pause();
+    if (stream.description && random.chance(0.05)) {
+      this.#ledger.declined(to, stream.metadata);
+      stream.cancel("not today"); // its sender learns of it, unless all had come
+      return;
+    }
     try {
       if (random.chance(0.5)) {
         using tensor = await stream.tensor(

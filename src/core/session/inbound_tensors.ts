@@ -122,6 +122,10 @@ export class InboundTensors {
   get openStreams(): number {
     return this.#open.size;
   }
+  /** Streams that failed here and whose sender may not know yet. */
+  get skippedStreams(): number {
+    return this.#skipped.size;
+  }
   get payloadBytes(): number {
     return this.#bytes;
   }

@@ -829,7 +829,9 @@ export class Session implements FrameConsumer {
   #checkDrained(): void {
     if (this.#state !== State.CLOSING && this.#state !== State.PEER_DONE) return;
     if (!this.#outbound.idle || this.#arriving.openStreams > 0) return;
-    if (this.#goawayUnheard && this.#state === State.CLOSING) return;
+    // What was refused is answered with RESET: the other side has streams open until then.
+    if (this.#state === State.CLOSING && (this.#goawayUnheard || (this.#tensors?.skippedStreams ?? 0) > 0))
+      return;
     const { action, next } = transition(this.#state, Input.DRAINED);
     this.#state = next;
     this.#finishedMs = this.#nowMs;
