@@ -61,7 +61,8 @@ export async function deliver(
     try {
       if (wanted) {
         await roads.road(id, giveUpMs - clock.nowMs(), signal);
-        const answer = await roads.askResume(id, plan.transferId);
+        const question = roads.askResume(id, plan.transferId);
+        const answer = question && (await answerWithin(question, clock, giveUpMs - clock.nowMs(), signal));
         if (answer && answer.offset === undefined)
           return reportDelivered(roads, id, options, plan, last, cuts);
         offset = answer?.offset ?? 0;
@@ -94,6 +95,32 @@ export async function deliver(
       wanted = true;
     }
   }
+}
+
+/** A peer need not answer: then it ends as if there were no connection, or with the signal's reason. */
+function answerWithin(
+  question: Promise<ResumeAnswer>,
+  clock: Clock,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+): Promise<ResumeAnswer> {
+  return new Promise((resolve, reject) => {
+    const settle = (run: () => void) => {
+      timer.cancel();
+      signal?.removeEventListener("abort", abort);
+      run();
+    };
+    const abort = () => settle(() => reject(signal?.reason));
+    const timer = clock.after(Math.max(0, timeoutMs), () =>
+      settle(() => reject(new ConnectionError("ASOC_CONNECTION_LOST", "RESUME? was not answered in time"))),
+    );
+    signal?.addEventListener("abort", abort, { once: true });
+    question.then(
+      (answer) => settle(() => resolve(answer)),
+      (error) => settle(() => reject(error)),
+    );
+    if (signal?.aborted) abort();
+  });
 }
 
 function isGone(error: unknown): boolean {
@@ -130,21 +157,23 @@ async function sendFrom(
   }
   // What went before this program was started has to be read once more for the digest of the whole.
   const from = outgoing.stream.tensor ? Math.min(offset, plan.digest.position) : offset;
-  const [error] = await sendTo([outgoing], skipping(source(from), offset - from, plan), signal);
+  const [error] = await sendTo([outgoing], skipping(source(from), from, offset, plan), signal);
   if (error !== undefined) throw error;
 }
 
-/** Feeds the first `skipBytes` to the digest alone. */
+/** Gives what lies from `to` on; what lies from `from` up to there goes to the digest alone. */
 async function* skipping(
   parts: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  skipBytes: number,
+  from: number,
+  to: number,
   plan: SendPlan,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  let at = 0;
+  let at = from;
   for await (const part of parts) {
-    const skip = Math.min(part.length, skipBytes - at);
-    if (skip > 0) plan.digest.update(part.subarray(0, skip), plan.digest.position);
-    at += Math.max(skip, 0);
+    const skip = Math.max(0, Math.min(part.length, to - at));
+    // Where it lies, and not where the digest is: other destinations of the same send move that on meanwhile.
+    if (skip > 0) plan.digest.update(part.subarray(0, skip), at);
+    at += part.length;
     if (skip < part.length) yield skip > 0 ? part.subarray(skip) : part;
   }
 }

@@ -23,6 +23,8 @@ export class TensorPair {
   /** Bytes that have been written in all; the connection breaks when there are `breakAt`. */
   writtenBytes = 0;
   breakAt = Number.POSITIVE_INFINITY;
+  /** When it breaks so, only the side that wrote learns of it, and nothing arrives any more. */
+  halfOpen = false;
   readonly #options: TensorPairOptions;
 
   /** The handshake is done. */
@@ -134,6 +136,12 @@ export class TensorPair {
     else {
       // What was written before still arrives; nothing comes back.
       this.#lose(side);
+      if (this.halfOpen) {
+        while (this.#arrive(other)) other.hear();
+        if (other === this.dialler) this.#lose(other);
+        else other.mute = true;
+        return;
+      }
       while (!other.over && this.#arrive(other)) other.hear();
       other.inbox.length = 0;
       this.#lose(other);

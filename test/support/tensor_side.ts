@@ -16,6 +16,7 @@ import { ACCEPTOR_ID, DIALLER_ID, frame, joinBytes, KEY } from "./core_frames.ts
 export interface TensorSideOptions {
   readonly limits?: Partial<Limits & Timing>;
   readonly pools?: { readonly dialler?: BufferPool; readonly acceptor?: BufferPool };
+  readonly bootEpoch?: number;
   readonly books?: { readonly dialler?: TransferBook; readonly acceptor?: TransferBook };
 }
 
@@ -46,6 +47,8 @@ export class TensorSide {
   /** Reads what arrives; another one may do so in another way, or later. */
   onStream: (stream: InboundTensor) => void = (stream) => stream.readWhole();
   onReadable: (stream: InboundTensor) => void = (stream) => this.take(stream);
+  /** Called at every event, before those above. */
+  onEvent: (event: SessionEvent) => void = () => {};
   /** What it writes is lost. */
   mute = false;
   /** Its writes are not done. */
@@ -72,7 +75,7 @@ export class TensorSide {
         limits: this.#limits,
         crypto: testCrypto(++seeds),
         pool: this.pool,
-        x1: { communityHash: new Uint8Array(8), bootEpoch: 1, tensors: true },
+        x1: { communityHash: new Uint8Array(8), bootEpoch: options.bootEpoch ?? 1, tensors: true },
         ...(book ? { bookOf: () => book } : {}),
       },
       nowMs,
@@ -155,6 +158,7 @@ export class TensorSide {
     for (let event = this.session.pollEvent(); event; event = this.session.pollEvent()) {
       any = true;
       this.events.push(event);
+      this.onEvent(event);
       if ((event.kind === "stream" || event.kind === "readable") && !(event.stream instanceof InboundTensor))
         throw new Error("a stream of v1");
       if (event.kind === "stream") {
