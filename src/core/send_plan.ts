@@ -98,6 +98,7 @@ export class SendPlan {
     const { priority = DEFAULT_PRIORITY, deadlineMs = 0, transferId, digest = "crc32" } = options;
     this.priority = priority;
     this.transferId = transferId === undefined ? ids.next() : fromHex(transferId);
+    if (!(deadlineMs >= 0)) throw new RangeError(`deadlineMs: expected 0 or more, got ${deadlineMs}`);
     this.#deadlineAtMs = deadlineMs === 0 ? Number.POSITIVE_INFINITY : nowMs + deadlineMs;
     if (!(digest in DIGESTS))
       throw new RangeError(`digest: expected crc32, sha256 or none, got ${String(digest)}`);
