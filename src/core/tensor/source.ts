@@ -89,17 +89,22 @@ function elementsOf(dtype: DType, memory: Uint8Array | undefined): number {
 /** Throws ASOC_BAD_SHAPE unless the elements lie one behind the other, the last dimension fastest. */
 function checkDense(shape: readonly number[], strides: readonly number[]): void {
   let dense = 1;
+  if (strides.length !== shape.length) throw notDense(shape, strides, {});
   for (let axis = shape.length - 1; axis >= 0; axis--) {
     const size = shape[axis] as number; // within the loop
-    if (strides.length !== shape.length || (size > 1 && strides[axis] !== dense)) {
-      throw new FormatError(
-        "ASOC_BAD_SHAPE",
-        `Cannot send tensor: strides [${strides}] of shape [${shape}] are not dense; pack it first`,
-        { details: { expected: dense, got: strides[axis] } },
-      );
-    }
+    if (size > 1 && strides[axis] !== dense)
+      throw notDense(shape, strides, { expected: dense, got: strides[axis] });
     dense *= size;
   }
+}
+
+function notDense(
+  shape: readonly number[],
+  strides: readonly number[],
+  details: Record<string, unknown>,
+): FormatError {
+  const message = `Cannot send tensor: strides [${strides}] of shape [${shape}] are not dense; pack it first`;
+  return new FormatError("ASOC_BAD_SHAPE", message, { details });
 }
 
 function isTensorData(source: TensorSource): source is TensorData {
