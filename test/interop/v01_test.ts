@@ -4,66 +4,11 @@
  */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { HOST, KEY, MiB, Peer, type PeerOptions, type Told } from "../process/peer.ts";
+import { MiB, Peer, type PeerOptions } from "../process/peer.ts";
 import { type Json, Process, RUNTIMES, type RuntimeName } from "../support/process.ts";
+import { COMMUNITY, PythonPeer } from "./v01_python.ts";
 
-const COMMUNITY = "interop";
 const ODD_BYTES = 5 * MiB + 3;
-
-/** The Python peer in a process of its own; it says one event a line, as ours do. */
-class PythonPeer implements AsyncDisposable {
-  readonly process: Process;
-  readonly port: number;
-  /** With dashes, as we print ids. */
-  readonly id: string;
-
-  private constructor(process: Process, ready: Json) {
-    this.process = process;
-    this.port = Number(ready.port);
-    this.id = String(ready.nodeId).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
-  }
-
-  static async start(flags: Readonly<Record<string, string | number>> = {}): Promise<PythonPeer> {
-    const all = { "api-key": KEY, community: COMMUNITY, host: HOST, ...flags };
-    const args = Object.entries(all).flatMap(([name, value]) => [`--${name}`, String(value)]);
-    const process = new Process(["python3", "test/interop/v01_peer.py", ...args]);
-    try {
-      return new PythonPeer(process, await process.waitFor((event) => event.event === "ready"));
-    } catch (error) {
-      await process[Symbol.asyncDispose]();
-      throw error;
-    }
-  }
-
-  get address(): string {
-    return `${HOST}:${this.port}`;
-  }
-
-  /** It has received what we say that we sent, with the same digest. */
-  async receives(sent: readonly Told[], direction: "inbound" | "outbound", from = 0): Promise<void> {
-    for (const { streamId, bytes, sha256 } of sent) {
-      const matches = (event: Json) =>
-        event.event === "tensor" && event.direction === direction && event.streamId === streamId;
-      const came = await this.process.waitFor(matches, 20_000, from);
-      assert.deepEqual([came.bytes, came.sha256], [bytes, sha256]);
-    }
-  }
-
-  /** What it says it has sent so far, once that is `count` tensors. */
-  async sent(count: number): Promise<Told[]> {
-    const sent = () => this.process.events.filter((event) => event.event === "sent");
-    await this.process.waitFor(() => sent().length >= count);
-    return sent() as unknown as Told[];
-  }
-
-  all(kind: string): Json[] {
-    return this.process.events.filter((event) => event.event === kind);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.process[Symbol.asyncDispose]();
-  }
-}
 
 function start(runtime: RuntimeName, options: PeerOptions = {}): Promise<Peer> {
   return Peer.start(runtime, { community: COMMUNITY, ...options });

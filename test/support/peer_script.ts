@@ -3,7 +3,8 @@
  * and takes commands as JSON lines on stdin. Tests of real processes drive it.
  *
  * Argument: `{ options: JoinOptions }`. Commands, each with `cmd`:
- *   send { id, to, bytes, seed, count, parallel, paceMs, endless }   prints sent or sendFailed for each tensor, then sendDone
+ *   send { id, to, bytes, seed, count, parallel, paceMs, endless, dtype, shape, options }
+ *                                                            prints sent or sendFailed for each tensor, then sendDone
  *   stop                                                     ends the sends with a count after the tensor under way
  *   hold { peer }                                            tensors of that peer are never released from now on
  *   release                                                  what was held is released, and nothing is held any more
@@ -19,6 +20,8 @@ import {
   type JoinOptions,
   join,
   parseAddress,
+  type SendOptions,
+  type SendReport,
   type Tensor,
 } from "../../src/mod.ts";
 
@@ -38,6 +41,11 @@ export interface SendCommand {
   readonly paceMs?: number;
   /** One tensor that never ends. */
   readonly endless?: boolean;
+  /** What its bytes are; default: bytes without a type. */
+  readonly dtype?: string;
+  readonly shape?: readonly number[];
+  /** Topic, metadata, digest, and all else that goes through JSON. */
+  readonly options?: Omit<SendOptions, "signal" | "onProgress">;
 }
 
 export type Command =
@@ -104,6 +112,13 @@ let stopped = false;
 let holding: string | undefined;
 let held: Tensor[] = [];
 
+/** What the sender has said of it; nothing where it speaks only v1. */
+function said({ description }: IncomingStream): Record<string, unknown> {
+  if (!description) return {};
+  const { topic, dtype, shape, metadata, step, priority } = description;
+  return { topic, dtype, shape, metadata, step, priority };
+}
+
 async function receive(stream: IncomingStream): Promise<void> {
   const { streamId } = stream;
   const peer = stream.peer.id;
@@ -116,7 +131,7 @@ async function receive(stream: IncomingStream): Promise<void> {
   try {
     const tensor = await stream.tensor({ onProgress });
     const sha256 = createHash("sha256").update(tensor.bytes).digest("hex");
-    print("tensor", { peer, streamId, bytes: tensor.bytes.length, sha256 });
+    print("tensor", { peer, streamId, bytes: tensor.bytes.length, sha256, ...said(stream) });
     if (peer === holding) held.push(tensor);
     else tensor.release();
   } catch (error) {
@@ -125,22 +140,21 @@ async function receive(stream: IncomingStream): Promise<void> {
 }
 
 async function send(command: SendCommand): Promise<void> {
-  const { id, to, bytes = 0, seed = 1, count = 1, parallel = false } = command;
+  const { id, to, bytes = 0, seed = 1, count = 1, parallel = false, dtype, shape, options } = command;
   const one = async (index: number) => {
     try {
       const { data, sha256 } = content(bytes, seed + (index % CONTENTS));
       const { paceMs } = command;
-      const source = command.endless ? endless() : paceMs === undefined ? data : paced(data, paceMs);
+      const raw = command.endless ? endless() : paceMs === undefined ? data : paced(data, paceMs);
+      const source = dtype === undefined ? raw : { data: raw, dtype, shape };
+      const sent = (peer: string, { streamId, bytes, delivery, digest, cuts }: SendReport) =>
+        print("sent", { id, to: peer, streamId, bytes, sha256, delivery, digest, cuts });
       if (to === "all") {
-        for (const { peer, report, error } of await node.sendAll(source)) {
-          if (report)
-            print("sent", { id, to: peer.id, streamId: report.streamId, bytes: report.bytes, sha256 });
+        for (const { peer, report, error } of await node.sendAll(source, options)) {
+          if (report) sent(peer.id, report);
           else print("sendFailed", { id, to: peer.id, ...failure(error) });
         }
-      } else {
-        const report = await node.send(to, source);
-        print("sent", { id, to, streamId: report.streamId, bytes: report.bytes, sha256 });
-      }
+      } else sent(to, await node.send(to, source, options));
     } catch (error) {
       print("sendFailed", { id, to, ...failure(error) });
     }
