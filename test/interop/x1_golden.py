@@ -7,6 +7,7 @@ from typing import Any
 from x1_fields import BAD_RECORD, LIMIT, UNKNOWN_CRITICAL, Fault
 from x1_node import emit
 from x1_records import MAX_CONTROL, OPS, Ack, decode, encode
+from x1_replay import session_fault
 from x1_wire import Transcript, is_x1_token, key_id, make_accept, make_hello
 
 ERRORS = {BAD_RECORD: "ASOC_BAD_RECORD", UNKNOWN_CRITICAL: "ASOC_UNKNOWN_CRITICAL_RECORD", LIMIT: "ASOC_RECORD_LIMIT"}
@@ -73,7 +74,7 @@ def check(path: str) -> int:
     """Prints how many vectors hold; a part of the file without a check fails."""
     with open(path, encoding="utf-8") as file:
         parts = json.load(file)
-    bad = [name for name in parts if name not in CHECKS and name not in OTHERS]
+    bad = [name for name in parts if name not in {"sessions", *CHECKS, *OTHERS}]
     good = 0
     for name, fits in CHECKS.items():
         for vector in parts.get(name, ()):
@@ -81,6 +82,11 @@ def check(path: str) -> int:
                 good += 1
             else:
                 bad.append(f"{name}: {vector.get('name', vector)}")
+    for session in parts.get("sessions", ()):
+        if fault := session_fault(session):
+            bad.append(f"session: {fault}")
+        else:
+            good += 1
     missing = {op for op in OPS if op not in {bytes.fromhex(each["hex"])[0] for each in parts["records"]}}
     emit("golden", passed=good, bad=bad, missing=sorted(missing))
     return 1 if bad or missing else 0

@@ -30,6 +30,7 @@ class Node:
         self.sessions: list[Session] = []
         self.transfers: list[Transfer] = []
         self.cut_inbound = 0  # the connection that has brought so many bytes is cut
+        self.says_blocked = True
         self.cut_at_end = False  # or the one on which a tensor was handed over, before its ACK
         self.on_broken: Callable[[Transfer], None] = lambda _: None
 

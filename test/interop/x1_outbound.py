@@ -169,10 +169,10 @@ class Outbound:
         return min(stream.limit - stream.sent, left) if left < initial else stream.limit - stream.sent
 
     def say_blocked(self, stream: OutStream) -> Iterator[bytes]:
-        """BLOCKED, once for each value of a limit."""
+        """BLOCKED, once for each value of a limit, unless the node is not to say it."""
         alone = stream.limit == stream.sent
         mark = (stream.id, stream.limit) if alone else (0, self.limit)
-        if mark not in self.blocked:
+        if mark not in self.blocked and self.session.node.says_blocked:
             self.blocked.add(mark)
             self.session.node.tell("standing", self.session, streamId=stream.id, sent=stream.sent, limit=mark[1])
             yield self.session.control_frame(mark[0], rec.Blocked(mark[1]))

@@ -29,7 +29,7 @@ from x1_fields import Fault
 from x1_node import Node, emit
 from x1_open import DTYPES, Open
 from x1_outbound import Transfer
-from x1_records import CRC32, NO_DIGEST, SHA256
+from x1_records import CRC32, NO_DIGEST, SHA256, Verbatim
 from x1_session import Session
 from x1_wire import MIB, make_node_id
 
@@ -181,7 +181,7 @@ class Peer:
         elif name in ("cut", "ping", "say"):
             for session in sessions:
                 if name == "say":
-                    session.say_raw(command["streamId"], bytes.fromhex(command["hex"]))
+                    session.say(command["streamId"], Verbatim(bytes.fromhex(command["hex"])))
                 else:
                     session.send_ping() if name == "ping" else session.abort("cut")
         elif name == "close":

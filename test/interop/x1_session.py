@@ -33,7 +33,7 @@ class Session:
         self.state = "first"  # then caps, proof, open, over
         self.fin_due = self.fin_sent = self.aborted = self.failed = False
         self.said_goaway = self.heard_goaway = False
-        self.muted = False  # nothing may follow what was written last
+        self.probing = self.muted = False  # muted: nothing may follow what was written last
         self.goaway_ms = self.fault_stream = 0
         self.why = ""
         self.raw: list[bytes] = []  # goes out before CONTROL
@@ -78,14 +78,14 @@ class Session:
 
     # --- Out
 
-    def say(self, stream: int | OutStream, *records: rec.Record, key: Any = None) -> None:
+    def say(self, stream: int | OutStream, *records: rec.Record | rec.Verbatim, key: Any = None) -> None:
         """Puts one CONTROL frame into the queue; a waiting one with the same key is replaced."""
         entry = key, stream, records
-        for index, (other, _, _) in enumerate(self.control):
-            if key is not None and other == key:
-                self.control[index] = entry
-                return
-        self.control.append(entry)
+        at = next((at for at, other in enumerate(self.control) if key is not None and other[0] == key), None)
+        if at is None:
+            self.control.append(entry)
+        else:
+            self.control[at] = entry
 
     def transmit(self, most: int = 1 << 20) -> bytes:
         """The next frames to write: CONTROL before DATA. Numbers are given here, where the order is known."""
@@ -111,7 +111,7 @@ class Session:
     def settle(self) -> None:
         """FIN once GOAWAY was said and no stream of either direction is open (RFC-0006, section 7.3)."""
         if (self.said_goaway and self.open and not self.control and self.outbound and not self.outbound.busy
-                and self.inbound and not self.inbound.busy):
+                and self.inbound and not self.inbound.busy and not (self.probing and self.ping)):
             self.fin_due = True
 
     # --- In
@@ -241,24 +241,24 @@ class Session:
 
     # --- The user
 
-    def say_raw(self, stream_id: int, payload: bytes) -> None:
-        """A CONTROL payload as it is, with the next number."""
-        self.control.append((None, stream_id, (rec.Verbatim(payload),)))
-
     def send_ping(self) -> None:
         """Asks for a PONG; one at a time is open."""
         if self.open and not self.ping:
             self.ping = self.node.random(8), self.node.now_ms()
             self.say(0, rec.Ping(*self.ping))
 
-    def close(self, code: int = SHUTDOWN) -> None:
-        """GOAWAY, and FIN once nothing is open; a session without tensors has no GOAWAY."""
+    def close(self, probe: bool = False) -> None:
+        """GOAWAY, and FIN once nothing is open, nor the PING behind it. A session without tensors has no GOAWAY."""
         if not self.open or self.said_goaway:
             return
         self.said_goaway, self.goaway_ms = True, self.node.now_ms()
-        self.fin_due = not self.outbound
+        self.fin_due, self.probing = not self.outbound, probe
         if self.outbound:
-            self.say(0, rec.Goaway(ALL_STREAMS, 0, code))
+            records: list[rec.Record] = [rec.Goaway(ALL_STREAMS, 0, SHUTDOWN)]
+            if probe:
+                self.ping = self.node.random(8), self.node.now_ms()
+                records.append(rec.Ping(*self.ping))
+            self.say(0, *records)
 
     # --- Ends
 
@@ -267,8 +267,8 @@ class Session:
         self.failed, self.fault_stream = True, fault.stream
         if self.state == "open" and not self.fin_sent:
             self.control.clear()
-            text = str(fault).encode()[:256].decode(errors="ignore")
-            self.raw = [self.control_frame(0, rec.Error(fault.code, fault.stream, fault.seq, text))]
+            error = rec.Error(fault.code, fault.stream, fault.seq, str(fault).encode()[:256].decode(errors="ignore"))
+            self.raw = [self.control_frame(0, error)]
             self.fin_due = True
         else:
             self.aborted = True

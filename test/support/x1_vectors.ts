@@ -11,8 +11,10 @@ import { encodeKeyGrant, encodeKeyReceipt, keyNonce } from "../../src/core/wire/
 import { RecordOp } from "../../src/core/wire/records/ops.ts";
 import { encodeRecord } from "../../src/core/wire/records/records.ts";
 import { fixedHandshake, HANDSHAKE_COMMUNITY, HANDSHAKE_KEY, TOKEN_RANDOM } from "./x1_handshake.ts";
+import type { RecordedSession } from "./x1_recorded.ts";
 import { REJECTED } from "./x1_rejected.ts";
 import { counting, SAMPLES } from "./x1_samples.ts";
+import { goldenSession } from "./x1_session_vector.ts";
 
 /** What JSON can say. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json };
@@ -25,6 +27,7 @@ export interface X1Vectors {
   readonly tokens: readonly { readonly key: string; readonly token: string; readonly isX1: boolean }[];
   readonly handshakes: readonly { readonly [name: string]: Json }[];
   readonly keyRotation: readonly { readonly [name: string]: Json }[];
+  readonly sessions: readonly RecordedSession[];
   readonly globs: readonly { readonly glob: string; readonly topic: string; readonly fits: boolean }[];
 }
 
@@ -67,7 +70,8 @@ export function makeX1Vectors(crypto: Crypto): X1Vectors {
   return {
     source:
       "made by this project's own codecs; all integers big-endian, byte strings lower-case hex, keys as text; " +
-      "records and rejected are CONTROL payloads; fields that are not there are left out",
+      "records and rejected are CONTROL payloads; fields that are not there are left out; a frame of a session whose " +
+      "hex ends with its header has the bytes of its tail as payload, byte i of each tensor being (3 + 7 i) mod 256",
     records: SAMPLES.map(({ name, record }) => ({
       name,
       hex: toHex(encodeRecord(record)),
@@ -78,6 +82,7 @@ export function makeX1Vectors(crypto: Crypto): X1Vectors {
     tokens: tokens(crypto),
     handshakes: handshakes(crypto),
     keyRotation: keyRotation(crypto),
+    sessions: [goldenSession()],
     globs: GLOBS.map(([glob, topic]) => ({ glob, topic, fits: compileGlob(glob)(topic) })),
   };
 }
