@@ -304,7 +304,7 @@ export class AsocNode {
 
   #plan(source: TensorSource, options: SendOptions): SendPlan {
     const { crypto, clock } = this.#runtime;
-    const plan = new SendPlan(describeSource(source), options, crypto, this.#transferIds, clock.nowMs());
+    const plan = new SendPlan(describeSource(source), options, crypto, clock.nowMs(), this.#transferIds);
     const { memory, dtype, shape } = plan.described;
     const { topic = "", metadata, step, shard, traceparent } = options;
     if (this.#tapping.any && memory && topic !== "" && plan.priority > 0) {

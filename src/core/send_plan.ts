@@ -92,7 +92,13 @@ export class SendPlan {
   readonly #whole: TensorSending;
 
   /** Throws RangeError and TypeError for options that cannot be. */
-  constructor(described: Described, options: SendOptions, crypto: Crypto, ids: TransferIds, nowMs: number) {
+  constructor(
+    described: Described,
+    options: SendOptions,
+    crypto: Crypto,
+    nowMs: number,
+    ids: Pick<TransferIds, "next"> = new TransferIds(crypto),
+  ) {
     this.described = described;
     this.#options = options;
     const { priority = DEFAULT_PRIORITY, deadlineMs = 0, transferId, digest = "crc32" } = options;

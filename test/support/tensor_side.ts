@@ -1,6 +1,6 @@
 /** One side of a `TensorPair`: its session, what came out of it, and what is on its way to it. */
 import { DEFAULT_LIMITS, type Limits, type Timing } from "../../src/core/limits.ts";
-import { type SendOptions, SendPlan, TransferIds } from "../../src/core/send_plan.ts";
+import { type SendOptions, SendPlan } from "../../src/core/send_plan.ts";
 import { InboundTensor } from "../../src/core/session/inbound_tensor.ts";
 import type { TransferBook } from "../../src/core/session/inbound_tensors.ts";
 import type { OutboundStream } from "../../src/core/session/outbound.ts";
@@ -84,8 +84,7 @@ export class TensorSide {
 
   /** Opens a stream for `source`, and writes all of it if it is memory. */
   send(source: TensorSource, options: SendOptions = {}, nowMs = 1000, baseOffset = 0): OutboundStream {
-    const crypto = testCrypto(++seeds);
-    const plan = new SendPlan(describeSource(source), options, crypto, new TransferIds(crypto), nowMs);
+    const plan = new SendPlan(describeSource(source), options, testCrypto(++seeds), nowMs);
     return this.sendPlan(plan, baseOffset, nowMs, options.chunkBytes);
   }
 
