@@ -861,8 +861,10 @@ export class Session implements FrameConsumer {
   /** Tensors may come whole on another connection, unless it is this side that does not go on. */
   #cutArriving(tensors: InboundTensors): void {
     const error = this.#error ?? connectionLost(undefined);
+    // A FIN in mid-frame is what the kernel, or a relay, makes of a sender that died.
+    const broken = error instanceof ConnectionError || error.code === "ASOC_TRUNCATED_FRAME";
     for (const stream of tensors.takeOpen()) {
-      if (error instanceof ConnectionError) this.#emit({ kind: "cut", stream, error });
+      if (broken) this.#emit({ kind: "cut", stream, error });
       else tensors.settleFailed(stream, incomplete(stream, error));
     }
   }
