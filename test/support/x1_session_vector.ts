@@ -57,7 +57,7 @@ export function goldenSession(): RecordedSession {
       {
         side: "acceptor",
         does: "send",
-        tensor: { transferId: toHex(counting(0xb8, 8)), bytes: MiB + 40, topic: "", digest: "crc32" },
+        tensor: { transferId: toHex(counting(0xb8, 8)), bytes: 8 * MiB + 40, topic: "", digest: "crc32" },
       },
       {
         side: "dialler",
