@@ -143,7 +143,7 @@ export class TensorSide {
       const length = HEADER_BYTES + header.payloadBytes;
       if (all.length < length) break;
       const isControl = header.type === FrameType.CONTROL;
-      if (isControl) this.#controls++;
+      if (isControl && !this.mute) this.#controls++;
       const records = isControl ? decodeRecords(all.subarray(HEADER_BYTES, length)) : [];
       if (header.type <= FrameType.CONTROL) this.frames.push({ ...header, records, atMs });
       all = all.subarray(length);

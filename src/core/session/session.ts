@@ -9,7 +9,7 @@
  * Whoever drives it calls, after each `handle*` or command: pollTransmit → write,
  * pollEvent, pollDeadline, and pauses the connection while `stalled`.
  */
-import { AsocError, ConnectionError, LimitError } from "../errors.ts";
+import { AsocError, ConnectionError, LimitError, ProtocolError } from "../errors.ts";
 import {
   CHUNK_BYTES,
   KiB,
@@ -749,6 +749,12 @@ export class Session implements FrameConsumer {
     const stream = this.#outbound.tensorStream(streamId);
     if (!stream?.tensor || !equalBytes(stream.tensor.transferId, transferId)) return; // it is settled
     const ackedBytes = contiguousBytes - stream.tensor.baseOffset;
+    const all = stream.promisedBytes;
+    if (ackedBytes > all || (level !== "received" && stream.endSent && ackedBytes !== all)) {
+      const details = { streamId, expected: stream.tensor.baseOffset + all, got: contiguousBytes };
+      const message = `Cannot read ACK: ${details.expected} bytes of stream ${streamId} were sent, ${contiguousBytes} are said to have come`;
+      throw new ProtocolError("ASOC_UNEXPECTED_RECORD", message, { details });
+    }
     this.#outbound.handleAck(stream, ackedBytes, level !== "received", () =>
       this.#emit({ kind: "sent", stream }),
     );

@@ -151,3 +151,36 @@ test("Outbound fails a tensor whose digest differs at both sides, with crc32 and
     assert.equal(pair.acceptor.pool.usedBytes, 0);
   }
 });
+
+test("a Session whose receiver says that more came than was sent, or that less is whole, ends the connection", () => {
+  for (const [level, contiguousBytes] of [
+    ["received", 101],
+    ["verified", 99],
+    ["verified", 101],
+  ] as const) {
+    const pair = new TensorPair();
+    const { dialler, acceptor } = pair;
+    acceptor.mute = true;
+    const sent = dialler.send(patternBytes(100));
+    pair.run();
+    const transferId = sent.tensor?.transferId ?? new Uint8Array(8);
+    pair.inject(acceptor, acceptor.control(sent.id, { kind: "ack", transferId, contiguousBytes, level }));
+    assert.equal(dialler.closedWith(), "ASOC_UNEXPECTED_RECORD");
+    assert.deepEqual([sent.verified, sent.error?.code], [false, "ASOC_CONNECTION_LOST"]);
+  }
+});
+
+test("a Session does not take ACK verified for true before END is out", () => {
+  const pair = new TensorPair();
+  const { dialler, acceptor } = pair;
+  acceptor.mute = true;
+  const sent = dialler.send(UNKNOWN);
+  dialler.session.write(sent, patternBytes(100));
+  pair.run();
+  const transferId = sent.tensor?.transferId ?? new Uint8Array(8);
+  pair.inject(
+    acceptor,
+    acceptor.control(sent.id, { kind: "ack", transferId, contiguousBytes: 100, level: "verified" }),
+  );
+  assert.deepEqual([sent.settled, dialler.closedWith()], [false, undefined]);
+});
