@@ -6,7 +6,7 @@
  */
 import { AsocError, ConnectionError, describe } from "./errors.ts";
 import type { Timing } from "./limits.ts";
-import { type Outgoing, sendTo } from "./outgoing.ts";
+import { checkPart, type Outgoing, sendTo } from "./outgoing.ts";
 import type { Clock } from "./runtime.ts";
 import type { SendOptions, SendPlan, SendReport } from "./send_plan.ts";
 import type { Peer } from "./swarm/swarm.ts";
@@ -170,6 +170,7 @@ async function* skipping(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   let at = from;
   for await (const part of parts) {
+    checkPart(part);
     const skip = Math.max(0, Math.min(part.length, to - at));
     // Where it lies, and not where the digest is: other destinations of the same send move that on meanwhile.
     if (skip > 0) plan.digest.update(part.subarray(0, skip), at);

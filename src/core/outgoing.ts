@@ -147,6 +147,7 @@ export async function sendTo(
         break;
       }
       if (step.done) break;
+      checkPart(step.value);
       await writeAll(step.value, false);
     }
     if (!signal?.aborted) await writeAll(undefined, true);
@@ -164,6 +165,12 @@ export async function sendTo(
     );
   }
   return errors;
+}
+
+/** Throws TypeError: an array of numbers, or a reader that gives memory, would pass for an empty tensor. */
+export function checkPart(part: unknown): void {
+  if (!(part instanceof Uint8Array))
+    throw new TypeError(`source: expected parts of Uint8Array, got ${typeof part}`);
 }
 
 function iteratorOf(

@@ -165,3 +165,10 @@ test("deliver() of one plan to two peers that have different parts of it takes o
   );
   for (const roads of all) assert.deepEqual(roads.delivered, [BYTES]);
 });
+
+test("deliver() of a reader that gives memory instead of parts fails: it is not an empty tensor", async () => {
+  const roads = new TensorRoads();
+  const wrong = (from: number) => BYTES.subarray(from) as unknown as Iterable<Uint8Array>;
+  await assert.rejects(send(roads, wrong), TypeError);
+  assert.deepEqual(roads.delivered, []);
+});
