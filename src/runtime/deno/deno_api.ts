@@ -12,6 +12,7 @@ export interface DenoTcpConn {
 
 export interface DenoListener extends AsyncIterable<DenoTcpConn> {
   readonly addr: { readonly hostname: string; readonly port: number };
+  accept(): Promise<DenoTcpConn>;
   close(): void;
 }
 

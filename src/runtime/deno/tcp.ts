@@ -5,10 +5,12 @@ import { ConnectionError } from "../../core/errors.ts";
 import type { Address, Conn, DialOptions, Listener, Sink, Transport } from "../../core/runtime.ts";
 import { bindDatagram } from "../common/datagram.ts";
 import { dialFailure, dialTimeout, listenFailure } from "../common/failures.ts";
-import { type DenoTcpConn, deno } from "./deno_api.ts";
+import { type DenoListener, type DenoTcpConn, deno } from "./deno_api.ts";
 
 /** Bytes of one read where nothing may land in place. */
 const COPY_BYTES = 64 * 1024;
+/** After the kernel could not give a connection, such as for want of file descriptors. */
+const ACCEPT_AGAIN_MS = 100;
 
 class DenoConn implements Conn {
   readonly remote: Address;
@@ -142,19 +144,38 @@ async function dial(to: Address, options: DialOptions, direct: boolean): Promise
   }
 }
 
+async function acceptOne(listener: DenoListener, direct: boolean): Promise<DenoConn> {
+  const conn = await listener.accept();
+  try {
+    conn.setNoDelay(true);
+    conn.setKeepAlive(true);
+    return new DenoConn(conn, direct);
+  } catch (cause) {
+    conn.close();
+    throw cause;
+  }
+}
+
+/** `accept()` asks the kernel for the other end's address, and there is none any more. */
+function isGone(cause: unknown): boolean {
+  return cause instanceof Error && /^(NotConnected|ConnectionAborted|ConnectionReset)$/.test(cause.name);
+}
+
 async function listen(at: Address, accept: (conn: Conn) => void, direct: boolean): Promise<Listener> {
   try {
     const listener = deno.listen({ hostname: at.host, port: at.port });
     let closed = false;
     const run = async () => {
-      try {
-        for await (const conn of listener) {
-          conn.setNoDelay(true);
-          conn.setKeepAlive(true);
-          accept(new DenoConn(conn, direct));
+      while (!closed) {
+        let taken: DenoConn;
+        try {
+          taken = await acceptOne(listener, direct);
+        } catch (cause) {
+          // One that was reset before it was taken is no fault of the listener's.
+          if (!closed && !isGone(cause)) await new Promise((resolve) => setTimeout(resolve, ACCEPT_AGAIN_MS));
+          continue;
         }
-      } catch (cause) {
-        if (!closed) throw cause;
+        accept(taken);
       }
     };
     const running = run();
