@@ -23,7 +23,15 @@ export {
   ProtocolError,
 } from "./core/errors.ts";
 export { IncomingStream, Tensor, type TensorOptions } from "./core/incoming.ts";
-export { DEFAULT_LIMITS, type Limits, type Timing } from "./core/limits.ts";
+export {
+  DEFAULT_LIMITS,
+  type Limits,
+  MAX_FILE_METADATA_BYTES,
+  MAX_FILE_NAME_BYTES,
+  MAX_SAFETENSORS_ENTRIES,
+  MAX_TOPIC_BYTES,
+  type Timing,
+} from "./core/limits.ts";
 export { AsocNode } from "./core/node.ts";
 export type { NodeEvent, NodeStats, SendOutcome } from "./core/node_events.ts";
 export type { PeerEvent, Peers } from "./core/peers.ts";
@@ -32,8 +40,20 @@ export type { SendOptions, SendReport } from "./core/send_plan.ts";
 export type { TensorDescription } from "./core/session/description.ts";
 export type { DigestName } from "./core/session/digest.ts";
 export type { Peer } from "./core/swarm/swarm.ts";
+export { type DType, dtypeName, parseDType } from "./core/tensor/dtype.ts";
+export { isNeedMore, type NeedMore } from "./core/tensor/need_more.ts";
+export { decodeNpyHeader, encodeNpyHeader, type NpyArray, type NpyHeader } from "./core/tensor/npy.ts";
 export { RECOGNISE_BYTES, recogniseFormat, type TensorFormat } from "./core/tensor/recognise.ts";
+export {
+  encodeSafetensorsHeader,
+  type SafetensorsHeader,
+  type SafetensorsTensor,
+  type TensorInfo,
+} from "./core/tensor/safetensors.ts";
+export { decodeSafetensorsHeader } from "./core/tensor/safetensors_decode.ts";
+export { tensorBytes } from "./core/tensor/shape.ts";
 export type { TensorBytes, TensorData, TensorReader, TensorSource } from "./core/tensor/source.ts";
+export { swapBytes } from "./core/tensor/swap_bytes.ts";
 export type { TensorArray } from "./core/tensor/typed_view.ts";
 export type { Subscription } from "./core/topics/subscriptions.ts";
 export type { TapCounters } from "./core/topics/taps.ts";

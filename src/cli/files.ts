@@ -1,29 +1,17 @@
 /**
  * Tensors from and to the disk, never as a whole in memory.
  *
- * Reading keeps one read ahead of what is being sent. Writing goes to a temporary name in the same directory and
- * shows the file under its own name only when it is whole; nothing that exists is ever overwritten.
+ * Reading keeps one read ahead of what is being sent. A file shows itself only when it is whole (new_file.ts). What is
+ * inside a file is told by its first bytes alone; tensors of a file are tensor_files.ts and tensor_sink.ts.
  */
-import { randomBytes } from "node:crypto";
-import { unlinkSync } from "node:fs";
-import {
-  access,
-  constants,
-  type FileHandle,
-  link,
-  mkdir,
-  open,
-  rename,
-  stat,
-  unlink,
-} from "node:fs/promises";
-import { join } from "node:path";
+import { access, constants, mkdir, open, stat } from "node:fs/promises";
 import { RECOGNISE_BYTES, recogniseFormat, type TensorFormat } from "../mod.ts";
 import { usageError } from "./exit_codes.ts";
 import { reason } from "./key.ts";
+import { NewFile } from "./new_file.ts";
 
 /** One read of the disk, and what lies ready while the last one is sent. */
-const READ_BYTES = 2 * 1024 * 1024;
+export const READ_BYTES = 2 * 1024 * 1024;
 
 /** A file to send. */
 export interface SourceFile {
@@ -57,7 +45,9 @@ export async function* readParts(source: SourceFile): AsyncGenerator<Uint8Array,
   try {
     const read = (buffer: Uint8Array) =>
       handle.read(buffer, 0, buffer.length, null).then(({ bytesRead }) => bytesRead);
-    for await (const part of readAhead(read)) {
+    // One byte more than there is: the end shows in the same number of reads.
+    const bufferBytes = Math.min(READ_BYTES, (source.bytes ?? READ_BYTES) + 1);
+    for await (const part of readAhead(read, bufferBytes)) {
       total += part.length;
       yield part;
     }
@@ -72,14 +62,15 @@ export async function* readParts(source: SourceFile): AsyncGenerator<Uint8Array,
 }
 
 /**
- * Calls `read` with one of two buffers while the other is with the taker: the next read is under way before a part is
- * yielded. A part is valid until the next one is asked for. Ends when `read` gives 0.
+ * Calls `read` with one of two buffers of `bufferBytes` while the other is with the taker: the next read is under way
+ * before a part is yielded. A part is valid until the next one is asked for. Ends when `read` gives 0.
  */
 export async function* readAhead(
   read: (buffer: Uint8Array) => Promise<number>,
+  bufferBytes = READ_BYTES,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  let current = new Uint8Array(READ_BYTES);
-  let other = new Uint8Array(READ_BYTES);
+  let current = new Uint8Array(bufferBytes);
+  let other = new Uint8Array(bufferBytes);
   const begin = (buffer: Uint8Array) => {
     const reading = read(buffer);
     reading.catch(() => {}); // whoever awaits it hears of it; nobody may, after an early end
@@ -95,21 +86,6 @@ export async function* readAhead(
   } finally {
     await ahead.catch(() => {}); // the disk may still write to that memory
   }
-}
-
-/** Temporary files that exist now, for an end that cannot wait. */
-const temporaries = new Set<string>();
-
-/** Removes what a forced end would leave behind. */
-export function removeTemporaries(): void {
-  for (const path of temporaries) {
-    try {
-      unlinkSync(path);
-    } catch {
-      // gone already
-    }
-  }
-  temporaries.clear();
 }
 
 /** Makes the directory that tensors go to. Throws a usage error when it cannot be one. */
@@ -141,62 +117,19 @@ export async function writeTensor(
   name: string,
   claim: () => boolean,
 ): Promise<WrittenFile | undefined> {
-  const temporary = join(dir, `.asoc-${randomBytes(8).toString("hex")}.tmp`);
-  temporaries.add(temporary);
-  let placed = false;
+  const file = await NewFile.create(dir);
   try {
-    const handle = await open(temporary, "wx");
     const head = new Uint8Array(RECOGNISE_BYTES);
-    let bytes = 0;
-    try {
-      for await (const part of parts) {
-        if (bytes < head.length) head.set(part.subarray(0, head.length - bytes), bytes);
-        await writeAll(handle, part);
-        bytes += part.length;
-      }
-    } finally {
-      await handle.close();
+    for await (const part of parts) {
+      if (file.bytes < head.length) head.set(part.subarray(0, head.length - file.bytes), file.bytes);
+      await file.write(part);
     }
+    await file.close();
     if (!claim()) return undefined;
+    const { bytes } = file;
     const format = recogniseFormat(head.subarray(0, Math.min(bytes, head.length)), bytes);
-    const file = await place(temporary, join(dir, name), format ?? "bin");
-    placed = true;
-    return { file, bytes, format };
+    return { file: await file.place(name, format ?? "bin"), bytes, format };
   } finally {
-    if (!placed) await unlink(temporary).catch(() => {});
-    temporaries.delete(temporary);
+    await file.remove();
   }
-}
-
-async function writeAll(handle: FileHandle, part: Uint8Array): Promise<void> {
-  for (let at = 0; at < part.length; ) {
-    const { bytesWritten } = await handle.write(part, at, part.length - at);
-    at += bytesWritten;
-  }
-}
-
-/** Gives the file its name, or the next free one: `base.ext`, `base-2.ext`, … Returns it. */
-async function place(temporary: string, base: string, extension: string): Promise<string> {
-  for (let attempt = 1; ; attempt++) {
-    const file = `${base}${attempt === 1 ? "" : `-${attempt}`}.${extension}`;
-    if (await renameToNew(temporary, file)) return file;
-  }
-}
-
-/** Like rename, but false when `file` exists. A link does both at once; file systems without links get two steps. */
-async function renameToNew(temporary: string, file: string): Promise<boolean> {
-  try {
-    await link(temporary, file);
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "EEXIST") return false;
-    const taken = await stat(file).then(
-      () => true,
-      () => false,
-    );
-    if (taken) return false;
-    await rename(temporary, file);
-    return true;
-  }
-  await unlink(temporary);
-  return true;
 }

@@ -1,6 +1,6 @@
 /** Ctrl-C and SIGTERM: the first drains, the second ends at once. */
 import { ExitCode, Interrupted } from "./exit_codes.ts";
-import { removeTemporaries } from "./files.ts";
+import { removeTemporaries } from "./new_file.ts";
 import type { Output } from "./output.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
