@@ -25,6 +25,7 @@ export class TensorGroup {
   readonly #names = new Set<string>();
   #highestIndex = -1;
   #arriving = 0;
+  #isTaken = false;
 
   constructor(fileName: string, metadata: ReadonlyMap<string, string>) {
     this.fileName = fileName;
@@ -43,8 +44,13 @@ export class TensorGroup {
   get isBusy(): boolean {
     return this.#arriving > 0;
   }
-  get isComplete(): boolean {
-    return this.#arriving === 0 && this.#count > 0 && this.#places.size === this.#count;
+
+  /** Whether all is there to be assembled: true once only, for whoever asks first, and never after `discard`. */
+  takeWhole(): boolean {
+    if (this.#isTaken || this.#arriving > 0 || this.#count === 0 || this.#places.size < this.#count)
+      return false;
+    this.#isTaken = true;
+    return true;
   }
 
   /**
@@ -90,7 +96,7 @@ export class TensorGroup {
   }
 
   /**
-   * Writes the complete group to `name` with its extension in `dir`, in the order of the indices. `claim` is asked
+   * Writes the group, which is complete and taken, to `name` with its extension in `dir`, in the order of the indices. `claim` is asked
    * once all is written: false gives the file up (undefined), as does a group of which every tensor is elsewhere.
    * Rejects with what the disk rejects with, and when the header would be too large. The parts are gone in any case.
    */
@@ -123,8 +129,9 @@ export class TensorGroup {
     }
   }
 
-  /** Removes the parts that are there. */
+  /** Removes the parts that are there; nothing will come of the group. */
   async discard(): Promise<void> {
+    this.#isTaken = true;
     for (const { file } of this.#parts()) await file.remove();
   }
 

@@ -135,8 +135,7 @@ export class TensorSink {
       if (!stored) group.giveUp(said.index, name);
       if (group.size === 0) this.#groups.delete(key);
     }
-    // Whoever sees it first takes it.
-    if (!group.isComplete || this.#groups.get(key) !== group) return stored;
+    if (!group.takeWhole()) return stored;
     this.#groups.delete(key);
     const fileName = safeName(withoutExtension(group.fileName), fallbackName);
     const file = await group.assemble(this.#options.out, fileName, claim);

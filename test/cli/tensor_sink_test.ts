@@ -199,7 +199,7 @@ test("a TensorSink without a format of its own writes what the file was, or the 
 test("a TensorSink keeps no byte of a tensor that breaks off, is too long or too short", async () => {
   await using home = await Home.make();
   for (const format of ["auto", "npy", "safetensors", "raw"] as const) {
-    const { sink, names, write } = await sinkIn(home, format);
+    const { sink, names, write, warnings } = await sinkIn(home, format);
     for (const group of [undefined, {}]) {
       const one = tensor("a", "uint8", [10], group);
       async function* broken() {
@@ -213,6 +213,7 @@ test("a TensorSink keeps no byte of a tensor that breaks off, is too long or too
     }
     assert.deepEqual(await names(), []);
     await sink.close();
+    assert.deepEqual(warnings, []); // the errors have said all
     assert.equal(await write(tensor("a", "uint8"), noise(1)).catch(() => "closed"), "closed");
   }
 });
@@ -245,6 +246,10 @@ test("a TensorSink refuses tensors that contradict their group, and the group go
     });
   }
   await write(of("b", 1, 0), noise(1));
+  const later = (index: number, count: number) =>
+    tensor(`${index}`, "uint8", [1], { index, count, id: noise(8) });
+  await write(later(5, 0), noise(1));
+  await assert.rejects(write(later(0, 2), noise(1)), /tensor 0 of 2 does not belong to 2/);
   assert.equal(await write(of("c", 2, 3), noise(1)), "model.safetensors");
 });
 
