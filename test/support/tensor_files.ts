@@ -3,7 +3,7 @@ import type { PlannedTensor, TensorFile } from "../../src/cli/tensor_files.ts";
 import type { ArrivingTensor } from "../../src/cli/tensor_format.ts";
 import type { Stored, TensorSink } from "../../src/cli/tensor_sink.ts";
 import { encodeSafetensorsHeader, type TensorInfo } from "../../src/core/tensor/safetensors.ts";
-import { join } from "./core_formats.ts";
+import { ascii, join } from "./core_formats.ts";
 
 /** Copies: a part is valid until the next one is asked for. */
 export async function joined(parts: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
@@ -53,4 +53,12 @@ export function safetensorsFile(
 ): Uint8Array {
   const { bytes, tensors: placed } = encodeSafetensorsHeader(tensors, new Map(Object.entries(metadata)));
   return join([bytes, ...placed.map(({ start, end }, index) => bytesOf(end - start, index))]);
+}
+
+/** The header of an npy file with this descr, and the elements. */
+export function npyFile(descr: string, shape: string, data: Uint8Array, fortran = "False"): Uint8Array {
+  const text = `{'descr': ${descr}, 'fortran_order': ${fortran}, 'shape': ${shape}, }`;
+  const header = ascii(`\x93NUMPY\x01\x00\0\0${text.padEnd(117)}\n`);
+  new DataView(header.buffer).setUint16(8, header.length - 10, true);
+  return join([header, data]);
 }
