@@ -30,6 +30,7 @@ export {
   MAX_FILE_NAME_BYTES,
   MAX_SAFETENSORS_ENTRIES,
   MAX_TOPIC_BYTES,
+  MAX_USER_METADATA_BYTES,
   type Timing,
 } from "./core/limits.ts";
 export { AsocNode } from "./core/node.ts";

@@ -9,12 +9,15 @@ import {
   type Address,
   DEFAULT_COMMUNITY,
   DEFAULT_DISCOVERY_PORT,
+  MAX_TOPIC_BYTES,
+  MAX_USER_METADATA_BYTES,
   parseAddress,
   parseNodeId,
 } from "../mod.ts";
 import type { Args } from "./args.ts";
 import { usageError } from "./exit_codes.ts";
 import { type Environment, loadKey, reason } from "./key.ts";
+import { SINK_FORMATS } from "./tensor_format.ts";
 
 /** All that joining needs, checked. */
 export interface NodeSettings {
@@ -38,6 +41,9 @@ export interface NodeSettings {
 
 const MAX_PORT = 65_535;
 const MAX_NAME_CHARACTERS = 255;
+const MAX_PRIORITY = 255;
+/** Milliseconds of an OPEN are 32 bits. */
+const MAX_DEADLINE_S = 4_294_967;
 
 const line = z
   .string()
@@ -72,6 +78,28 @@ const SCHEMAS = {
     .regex(/^\d{1,9}(\.\d{1,9})?$/)
     .transform(Number)
     .describe("a number of seconds"),
+  deadline: z
+    .string()
+    .regex(/^\d{1,9}(\.\d{1,9})?$/)
+    .transform(Number)
+    .refine((seconds) => seconds >= 0.001 && seconds <= MAX_DEADLINE_S)
+    .describe(`a number of seconds from 0.001 to ${MAX_DEADLINE_S}`),
+  priority: wholeNumber
+    .refine((priority) => priority <= MAX_PRIORITY)
+    .describe(`a whole number from 0 to ${MAX_PRIORITY}`),
+  topic: z
+    .string()
+    .min(1)
+    .refine((topic) => topic.isWellFormed() && Buffer.byteLength(topic) <= MAX_TOPIC_BYTES)
+    .describe(`a text of 1 to ${MAX_TOPIC_BYTES} bytes`),
+  digest: z.enum(["crc32", "sha256", "none"]).describe("crc32, sha256 or none"),
+  json: z
+    .string()
+    .refine(succeeds(JSON.parse))
+    .transform((text): unknown => JSON.parse(text))
+    .refine((value) => Buffer.byteLength(JSON.stringify(value)) <= MAX_USER_METADATA_BYTES)
+    .describe(`JSON of at most ${MAX_USER_METADATA_BYTES} bytes`),
+  format: z.enum(SINK_FORMATS).describe(`${SINK_FORMATS.slice(0, -1).join(", ")} or ${SINK_FORMATS.at(-1)}`),
 } as const;
 
 function succeeds(parse: (text: string) => unknown): (text: string) => boolean {

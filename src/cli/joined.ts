@@ -20,10 +20,12 @@ export interface Job {
   readonly stays: boolean;
   /** At the end: how long what was sent may take to be read; undefined: nothing was sent. */
   readonly drainMs?: number;
+  /** After Ctrl-C the node stays open until `run` settles, so that it can begin what belongs to what is under way. */
+  readonly closesItself?: boolean;
   /** Every event of the node. */
   onEvent?(event: NodeEvent): void;
   /**
-   * The job itself. `stop` aborts at the first Ctrl-C; from then on the node is closing and begins nothing new.
+   * The job itself. `stop` aborts at the first Ctrl-C; from then on the node is closing and begins nothing new, unless the job closes itself.
    * A rejection ends the command with the error's exit code.
    */
   run(node: AsocNode, stop: AbortSignal): Promise<ExitCode>;
@@ -61,10 +63,8 @@ async function runJob(
   job: Job,
   interrupts: Interrupts,
 ): Promise<ExitCode> {
-  interrupts.signal.addEventListener(
-    "abort",
-    () => void joined.close({ timeoutMs: DRAIN_MS }).catch(() => {}),
-  );
+  const drain = () => void joined.close({ timeoutMs: DRAIN_MS }).catch(() => {});
+  if (!job.closesItself) interrupts.signal.addEventListener("abort", drain);
   const leaving = { now: false };
   const watching = watch(joined, settings, output, job, leaving);
   let code: ExitCode;
@@ -74,7 +74,8 @@ async function runJob(
     code = await job.run(joined, interrupts.signal);
   } catch (error) {
     leaving.now = true;
-    await joined.close({ timeoutMs: LEAVE_MS }).catch(() => {});
+    const timeoutMs = interrupts.signal.aborted ? DRAIN_MS : LEAVE_MS;
+    await joined.close({ timeoutMs }).catch(() => {});
     await watching;
     if (interrupts.outputLost) return ExitCode.FAILURE;
     throw error;

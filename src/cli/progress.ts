@@ -21,6 +21,7 @@ export class ProgressBar {
   readonly #startMs: number;
   #drawnMs = Number.NEGATIVE_INFINITY;
   #shown = false;
+  #skippedBytes = 0;
 
   /** Without `totalBytes` (standard input, a stream that arrives) it shows bytes and rate alone. */
   constructor(
@@ -36,6 +37,11 @@ export class ProgressBar {
     this.#startMs = nowMs();
   }
 
+  /** `byteCount` of what `update` is told was there before this transfer: it is shown as done, and no part of the rate. */
+  skip(byteCount: number): void {
+    this.#skippedBytes += byteCount;
+  }
+
   /** `doneBytes` are there now. Draws at most ten times a second, and nothing unless on a terminal. */
   update(doneBytes: number): void {
     if (!this.#stream.isTTY) return;
@@ -44,9 +50,16 @@ export class ProgressBar {
     this.#drawnMs = now;
     this.#shown = true;
     const seconds = (now - this.#startMs) / 1000;
-    this.#stream.write(
-      ERASE_LINE + renderBar(this.#label, doneBytes, this.#totalBytes, seconds, this.#stream.columns || 80),
+    const columns = this.#stream.columns || 80;
+    const line = renderBar(
+      this.#label,
+      doneBytes,
+      this.#totalBytes,
+      seconds,
+      columns,
+      doneBytes - this.#skippedBytes,
     );
+    this.#stream.write(ERASE_LINE + line);
   }
 
   /** Clears its line; the next update draws it again. */
@@ -58,15 +71,16 @@ export class ProgressBar {
   }
 }
 
-/** One line, no longer than `columns`: `model.npy [=====>    ]  52%  1.1 GB of 2.1 GB  1.2 GB/s`. */
+/** `movedBytes` are those of them that make the rate. One line, no longer than `columns`: `model.npy [=====>    ]  52%  1.1 GB of 2.1 GB  1.2 GB/s`. */
 export function renderBar(
   label: string,
   doneBytes: number,
   totalBytes: number | undefined,
   seconds: number,
   columns: number,
+  movedBytes = doneBytes,
 ): string {
-  const rate = seconds > 0 ? `${bytesText(doneBytes / seconds).padStart(8)}/s` : "";
+  const rate = seconds > 0 ? `${bytesText(Math.max(0, movedBytes) / seconds).padStart(8)}/s` : "";
   const width = Math.max(1, columns - 1); // a full last column would wrap
   if (totalBytes === undefined) return `${label}  ${bytesText(doneBytes)}  ${rate}`.slice(0, width);
   const share = totalBytes === 0 ? 1 : Math.min(1, doneBytes / totalBytes);

@@ -1,19 +1,38 @@
 /** Arriving tensors: to files, or counted and thrown away. Shared by `serve` and `recv`. */
 import type { IncomingStream, NodeEvent, Peer } from "../mod.ts";
+import type { Flags } from "./args.ts";
 import { isBulk, isEchoRequest, MAX_ECHO_BYTES } from "./echo.ts";
-import { errorCodeOf } from "./exit_codes.ts";
 import { writeTensor } from "./files.ts";
 import type { Output } from "./output.ts";
 import { ProgressBar } from "./progress.ts";
-import { peerText, plainText, secondsSince, transferText } from "./text.ts";
+import {
+  type FailedStream,
+  factsOf,
+  type Received,
+  reportFailed,
+  reportReceived,
+} from "./receive_reports.ts";
+import { SINK_FORMATS, type SinkFormat } from "./tensor_format.ts";
+import { TensorSink } from "./tensor_sink.ts";
+import { plainText, secondsSince } from "./text.ts";
 
 /** Files that are written at once; further tensors wait in memory. */
 const MAX_OPEN_FILES = 128;
 
+/** The flag of the commands that write files. */
+export const FORMAT_FLAG: Flags = {
+  format: {
+    value: "FORMAT",
+    help: `${SINK_FORMATS.join(", ")}: how tensors are written (default auto: as they were sent)`,
+  },
+};
+
 export interface ReceiverOptions {
   /** Where files go; undefined: the bytes are counted and thrown away. */
   readonly out: string | undefined;
-  /** How many whole tensors are wanted; undefined: all. */
+  /** How tensors become files. Default "auto". */
+  readonly format?: SinkFormat | undefined;
+  /** How many files, or whole tensors without `out`, are wanted; undefined: all. */
   readonly wanted?: number;
   /** Answers the echo requests of `asoc bench`; they are no tensors then. */
   readonly answer?: (stream: IncomingStream, request: Uint8Array) => Promise<void>;
@@ -27,6 +46,7 @@ export class Receiver {
   /** Errors that were reported: a stream's own error comes as an event of the node as well. */
   readonly #reported = new WeakSet<object>();
   readonly #waiting: (() => void)[] = [];
+  readonly #sink: TensorSink | undefined;
   #writing = 0;
   #arriving = 0;
   #arrivedBytes = 0;
@@ -34,16 +54,20 @@ export class Receiver {
   #done: (() => void) | undefined;
   #stopped = false;
   #claimed = 0;
-  /** Whole tensors that are stored, and their bytes. */
+  /** Whole tensors that are stored, and their bytes; files that were made of them. */
   received = 0;
   receivedBytes = 0;
+  files = 0;
   failed = 0;
-  /** Resolves when as many whole tensors as were wanted are there. */
+  /** Resolves when as many files, or tensors, as were wanted are there. */
   readonly complete: Promise<void>;
 
   constructor(output: Output, options: ReceiverOptions) {
     this.#output = output;
     this.#options = options;
+    const { out, format = "auto" } = options;
+    const warn = (text: string) => output.log(text);
+    this.#sink = out === undefined ? undefined : new TensorSink({ out, format, warn });
     this.complete = new Promise((resolve) => {
       this.#done = resolve;
     });
@@ -64,31 +88,35 @@ export class Receiver {
     this.#stopped = true;
     if (this.#open.size > 0)
       this.#output.log(`gave up ${this.#open.size} further tensors that were arriving`);
-    for (const stream of this.#open) stream.cancel();
+    for (const stream of this.#open) stream.cancel("no more tensors are wanted");
   }
 
-  /** Resolves when nothing is being written any more. */
+  /** Resolves when nothing is being written any more; groups of tensors that are not complete are given up then. */
   async settled(): Promise<void> {
     while (this.#tasks.size > 0) await Promise.all(this.#tasks);
+    await this.#sink?.close();
   }
 
   /** Streams that failed before anybody could take them. */
   onEvent(event: NodeEvent): void {
     if (event.kind !== "streamFailed") return;
     for (const stream of this.#open) if (stream.error === event.error) return; // reported once its file is gone
-    this.#fail(event.peer, event.streamId, 0, event.error);
+    this.#fail(event.peer, { streamId: event.streamId, receivedBytes: 0 }, event.error);
   }
 
   async #receive(stream: IncomingStream): Promise<void> {
-    const { peer, streamId } = stream;
+    const { peer } = stream;
     const startMs = performance.now();
-    const base = { peer: peer.id, streamId };
+    const base = factsOf(stream);
     this.#open.add(stream);
-    if (this.#output.json)
+    if (this.#output.json) {
+      const { totalBytes, receivedBytes: bytes, metadata } = stream;
+      const { priority } = stream.description ?? {};
       this.#output.event(
-        { event: "stream", state: "started", ...base, bytes: stream.receivedBytes },
+        { event: "stream", state: "started", ...base, bytes, totalBytes, priority, metadata },
         undefined,
       );
+    }
     try {
       const result = await this.#store(stream);
       this.#open.delete(stream);
@@ -97,27 +125,14 @@ export class Receiver {
         return;
       }
       if (!result) return;
-      const seconds = secondsSince(startMs);
       this.received++;
       this.receivedBytes += result.bytes;
-      const facts = `${transferText(result.bytes, seconds)}, from ${peerText(peer)}${result.format ? `, ${result.format}` : ""}`;
-      this.#output.event(
-        {
-          event: "stream",
-          state: "received",
-          ...base,
-          bytes: result.bytes,
-          file: result.file,
-          format: result.format,
-          seconds,
-        },
-        result.file ?? `received ${facts}`,
-      );
-      if (result.file !== undefined && !this.#output.json) this.#output.log(`received ${facts}`);
-      if (this.received === this.#options.wanted) this.#done?.();
+      this.files += result.files.length;
+      reportReceived(this.#output, stream, result, secondsSince(startMs), this.#sink !== undefined);
+      if ((this.#sink ? this.files : this.received) === this.#options.wanted) this.#done?.();
     } catch (error) {
       this.#open.delete(stream);
-      this.#fail(peer, streamId, stream.receivedBytes, error);
+      this.#fail(peer, stream, error);
     }
   }
 
@@ -129,35 +144,54 @@ export class Receiver {
     return true;
   };
 
-  async #store(stream: IncomingStream) {
+  async #store(stream: IncomingStream): Promise<Received | "bench" | undefined> {
     const { out } = this.#options;
     if (out === undefined) {
       let bytes = 0;
       const parts = await this.#partsOf(stream);
-      if (parts === undefined) return "bench" as const;
+      if (parts === undefined) return "bench";
       for await (const part of this.#shown(parts)) bytes += part.length;
-      return this.#claim() ? { bytes, file: undefined, format: undefined } : undefined;
+      return this.#claim() ? { bytes, files: [] } : undefined;
     }
     // Not read until its turn comes: a reader that stands still would hold up the other tensors of its connection.
     if (this.#writing >= MAX_OPEN_FILES) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     else this.#writing++;
-    let claimed = false;
+    let claimed = 0;
+    let refused = false;
     try {
       const claim = () => {
-        claimed = this.#claim();
-        return claimed;
+        const isWanted = this.#claim();
+        if (isWanted) claimed++;
+        else refused = true;
+        return isWanted;
       };
       const parts = await this.#partsOf(stream);
-      return parts ? await writeTensor(this.#shown(parts), out, fileName(stream), claim) : ("bench" as const);
+      if (!parts) return "bench";
+      const result = await this.#write(stream, this.#shown(parts), out, claim);
+      return refused && result.files.length === 0 ? undefined : result;
     } catch (error) {
-      if (claimed) this.#claimed--;
-      stream.cancel();
+      this.#claimed -= claimed;
+      stream.cancel(plainText(error instanceof Error ? error.message : String(error)));
       throw error;
     } finally {
       const next = this.#waiting.shift();
       if (next) next();
       else this.#writing--;
     }
+  }
+
+  async #write(
+    stream: IncomingStream,
+    parts: AsyncIterable<Uint8Array>,
+    out: string,
+    claim: () => boolean,
+  ): Promise<Received> {
+    const { description, peer } = stream;
+    const fallbackName = fileName(stream);
+    if (this.#sink && description)
+      return this.#sink.write(description, parts, { peer: peer.id, fallbackName, claim });
+    const file = await writeTensor(parts, out, fallbackName, claim);
+    return { bytes: file?.bytes ?? 0, files: file ? [file] : [] };
   }
 
   /** The same parts; a terminal shows how much of all that arrives at once has come, and how fast. */
@@ -182,7 +216,7 @@ export class Receiver {
   async #partsOf(stream: IncomingStream): Promise<AsyncIterable<Uint8Array> | undefined> {
     const { answer } = this.#options;
     const parts = stream.chunks();
-    if (!answer) return parts;
+    if (!answer || stream.dtype !== undefined || stream.description?.group) return parts;
     const first = await parts.next();
     if (!first.done && isBulk(first.value)) {
       for await (const _ of parts); // read at full speed
@@ -198,15 +232,11 @@ export class Receiver {
     return undefined;
   }
 
-  #fail(peer: Peer, streamId: number, bytes: number, error: unknown): void {
+  #fail(peer: Peer, stream: FailedStream, error: unknown): void {
     if (this.#stopped || (error instanceof Error && this.#reported.has(error))) return;
     if (error instanceof Error) this.#reported.add(error);
     this.failed++;
-    const message = error instanceof Error ? error.message : String(error);
-    this.#output.note(
-      { event: "stream", state: "failed", peer: peer.id, streamId, bytes, code: errorCodeOf(error), message },
-      `a tensor from ${peerText(peer)} failed: ${plainText(message)}`,
-    );
+    reportFailed(this.#output, peer, stream, error);
   }
 }
 

@@ -6,7 +6,7 @@ import { CliError, ExitCode, usageError } from "./exit_codes.ts";
 import { makeOutDir } from "./files.ts";
 import { type Job, withNode } from "./joined.ts";
 import type { Output } from "./output.ts";
-import { Receiver } from "./receive.ts";
+import { FORMAT_FLAG, Receiver, type ReceiverOptions } from "./receive.ts";
 import { peerText, secondsSince, transferText } from "./text.ts";
 
 /** How long peers may take to close their side when all is received. */
@@ -15,17 +15,20 @@ const LEAVE_MS = 5000;
 export const recv: Command = {
   name: "recv",
   summary: "take tensors, then end",
-  usage: "recv --out DIR [--count N] [--timeout SECONDS] [FLAGS]",
-  about: `Joins, writes the first N whole tensors to files of DIR, prints their paths and ends. Files are named as by
-asoc serve. --out - writes one tensor to standard output. A tensor that fails on its way is reported and does not count.`,
+  usage: "recv --out DIR [--count N] [--format FORMAT] [--timeout SECONDS] [FLAGS]",
+  about: `Joins, writes the first N files that are whole to DIR, prints their paths and ends. Files are made and named as by
+asoc serve; all tensors of one .safetensors file are one. --out - writes the bytes of one tensor to standard output. A
+tensor that fails on its way is reported and does not count.`,
   flags: {
     out: { value: "DIR", help: "directory for the files, or - for standard output" },
-    count: { value: "N", help: "how many tensors (default 1)" },
+    count: { value: "N", help: "how many files (default 1)" },
+    ...FORMAT_FLAG,
     timeout: { value: "SECONDS", help: "give up after so long (default: never)" },
   },
   joins: true,
   examples: [
-    ["asoc recv --out . --count 3", "takes three tensors"],
+    ["asoc recv --out . --count 3", "takes three files"],
+    ["asoc recv --out . --format npy --count 12", "twelve tensors, each as .npy"],
     ["asoc recv --out - | sha256sum", "one tensor into a pipe"],
     ["asoc recv --out in --port 9100 --name collector", "a fixed port and a name, for senders"],
   ],
@@ -42,15 +45,24 @@ async function recvCommand({ args, env, output }: Context): Promise<ExitCode> {
   const seconds = flag("seconds", args, "timeout");
   const toStdout = out === "-";
   if (toStdout && count !== 1) throw usageError(`--count: standard output takes one tensor, got ${count}`);
+  const format = flag("format", args, "format");
+  if (toStdout && format !== undefined)
+    throw usageError("--format: standard output takes the bytes of a tensor as they are");
   const settings = await nodeSettings(args, env, 0);
   if (!toStdout) await makeOutDir(out);
   const timeoutMs = seconds === undefined ? undefined : seconds * 1000;
   const log = toStdout ? output.onStderr() : output;
-  return withNode(settings, log, toStdout ? stdoutJob(log, timeoutMs) : filesJob(log, out, count, timeoutMs));
+  if (toStdout) return withNode(settings, log, stdoutJob(log, timeoutMs));
+  return withNode(settings, log, filesJob(log, { out, format, wanted: count }, timeoutMs));
 }
 
-function filesJob(output: Output, out: string, count: number, timeoutMs: number | undefined): Job {
-  const receiver = new Receiver(output, { out, wanted: count });
+function filesJob(
+  output: Output,
+  options: ReceiverOptions & { readonly wanted: number },
+  timeoutMs: number | undefined,
+): Job {
+  const { wanted: count } = options;
+  const receiver = new Receiver(output, options);
   return {
     announces: true,
     stays: false,
@@ -64,12 +76,13 @@ function filesJob(output: Output, out: string, count: number, timeoutMs: number 
       if (end === "stopped") {
         await taking; // until the node has drained
         await receiver.settled();
-        output.log(`received ${receiver.received} of ${count} tensors`);
+        output.log(`received ${receiver.files} of ${count} files`);
         return ExitCode.INTERRUPTED;
       }
       receiver.stop();
       await receiver.settled();
-      if (end === "late") throw late(node, receiver.received, count, timeoutMs ?? 0);
+      if (end === "late")
+        throw late(node, `${receiver.files} of ${count} files`, receiver.received, timeoutMs ?? 0);
       return ExitCode.OK;
     },
   };
@@ -95,7 +108,7 @@ function stdoutJob(output: Output, timeoutMs: number | undefined): Job {
         for await (const stream of node.incoming) {
           if (busy || code !== undefined) {
             output.log(`gave up a further tensor, from ${peerText(stream.peer)}`);
-            stream.cancel();
+            stream.cancel("one tensor is wanted, and another one came first");
             continue;
           }
           busy = true;
@@ -106,7 +119,7 @@ function stdoutJob(output: Output, timeoutMs: number | undefined): Job {
         }
       })();
       const end = await firstOf(complete, stop, timeoutMs);
-      if (end === "late") throw late(node, 0, 1, timeoutMs ?? 0);
+      if (end === "late") throw late(node, "no tensor", 0, timeoutMs ?? 0);
       if (end === "stopped") {
         await taking;
         return code === ExitCode.INCOMPLETE ? code : ExitCode.INTERRUPTED;
@@ -176,8 +189,8 @@ function firstOf(
   });
 }
 
-function late(node: AsocNode, received: number, count: number, timeoutMs: number): CliError {
-  const text = `Received ${received} of ${count} tensors within ${timeoutMs / 1000} s`;
+function late(node: AsocNode, what: string, received: number, timeoutMs: number): CliError {
+  const text = `Received ${what} within ${timeoutMs / 1000} s`;
   if (node.peers.size > 0 || received > 0)
     return new CliError(ExitCode.INCOMPLETE, "ASOC_INCOMPLETE_STREAM", text);
   return new CliError(ExitCode.NO_PEER, "ASOC_NO_PEERS", `${text}; no peer is here: ${node.explainNobody()}`);

@@ -6,17 +6,19 @@ import { EchoReplies } from "./echo.ts";
 import { ExitCode, usageError } from "./exit_codes.ts";
 import { makeOutDir } from "./files.ts";
 import { withNode } from "./joined.ts";
-import { Receiver } from "./receive.ts";
+import { FORMAT_FLAG, Receiver } from "./receive.ts";
 import { bytesText } from "./text.ts";
 
 export const serve: Command = {
   name: "serve",
   summary: "a node that stays and takes what comes",
-  usage: "serve [--out DIR] [FLAGS]",
-  about: `Joins and stays until Ctrl-C. With --out every tensor that arrives whole becomes a file of DIR, named
-TIME-PEER-STREAM with the extension .npy, .safetensors or .bin by its content; the path is printed. Without --out
+  usage: "serve [--out DIR [--format FORMAT]] [FLAGS]",
+  about: `Joins and stays until Ctrl-C. With --out the tensors that arrive whole become files of DIR, and their paths are
+printed: a .npy file is a .npy file again and a .safetensors file a .safetensors file, named as it was; other bytes are
+named as their file or topic, or TIME-PEER-STREAM, with the extension .npy, .safetensors or .bin by their content. Nothing
+that exists is overwritten: the next one is NAME-2. --format npy, safetensors or raw writes every tensor so. Without --out
 tensors are counted and thrown away. Ctrl-C lets tensors under way finish, a second one ends at once.`,
-  flags: { out: { value: "DIR", help: "write tensors to files in DIR" } },
+  flags: { out: { value: "DIR", help: "write tensors to files in DIR" }, ...FORMAT_FLAG },
   joins: true,
   examples: [
     ["asoc serve --out tensors", "port 9000, found by discovery"],
@@ -31,6 +33,9 @@ async function serveCommand({ args, env, output }: Context): Promise<ExitCode> {
   if (args.positionals.length > 0)
     throw usageError(`serve: expected no words, got ${args.positionals.join(" ")}`);
   const out = flag("path", args, "out");
+  const format = flag("format", args, "format");
+  if (format !== undefined && out === undefined)
+    throw usageError("--format: expected --out DIR with it; without files nothing is written");
   const settings = await nodeSettings(args, env, DEFAULT_PORT);
   if (out !== undefined) await makeOutDir(out);
   let joined: AsocNode | undefined;
@@ -38,7 +43,7 @@ async function serveCommand({ args, env, output }: Context): Promise<ExitCode> {
   const answer = async (stream: IncomingStream, request: Uint8Array) => {
     if (joined) await replies.answer(joined, stream, request);
   };
-  const receiver = new Receiver(output, { out, answer });
+  const receiver = new Receiver(output, { out, format, answer });
   return withNode(settings, output, {
     announces: true,
     stays: true,

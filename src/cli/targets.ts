@@ -1,5 +1,5 @@
 /** Whom to send to: what --to means, and waiting until they are there. */
-import { type Address, type AsocNode, formatAddress, type Peer, parseAddress } from "../mod.ts";
+import { type Address, AsocError, type AsocNode, formatAddress, type Peer, parseAddress } from "../mod.ts";
 import type { NodeSettings } from "./config.ts";
 import { CliError, ExitCode, usageError } from "./exit_codes.ts";
 import type { Output } from "./output.ts";
@@ -131,12 +131,27 @@ function nobody(text: string, node: AsocNode): CliError {
   return new CliError(ExitCode.NO_PEER, "ASOC_NO_PEERS", `${text}${others}${why === "" ? "" : `: ${why}`}`);
 }
 
-/** Throws away what arrives at a node that only sends or looks. */
+/** Everybody who is connected, each once: a v0.1 peer that was dialled tells no id, and may have dialled as well. */
+export function everyone(node: AsocNode): readonly Peer[] {
+  const all = node.peers.list();
+  const known = new Set(all.filter(({ nodeId }) => nodeId !== undefined).map(({ address }) => address.host));
+  return all.filter(({ nodeId, address }) => nodeId !== undefined || !known.has(address.host));
+}
+
+/** The reason that a node gives which only sends or looks. */
+const TAKES_NONE = "takes no tensors";
+
+/** Whether a send failed because its target is a node that takes nothing from anybody. */
+export function takesNone(error: unknown): boolean {
+  return error instanceof AsocError && error.code === "ASOC_STOPPED" && error.message.endsWith(TAKES_NONE);
+}
+
+/** Refuses what arrives at a node that only sends or looks. */
 export function discardIncoming(node: AsocNode, output: Output, command: string): void {
   void (async () => {
     for await (const stream of node.incoming) {
       output.log(`threw away a tensor from ${peerText(stream.peer)}: asoc ${command} takes none`);
-      stream.cancel();
+      stream.cancel(`asoc ${command} ${TAKES_NONE}`);
     }
   })();
 }

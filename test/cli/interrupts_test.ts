@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readdir, readFile, truncate } from "node:fs/promises";
 import { describe, test } from "node:test";
+import { encodeSafetensorsHeader, parseDType } from "../../src/mod.ts";
 import { RUNTIMES } from "../support/process.ts";
 import { event, Home, noise, ready } from "./support.ts";
 
@@ -59,6 +60,31 @@ describe("on each runtime", { concurrency: 2 }, () => {
       assert.equal(send.events.filter((one) => one.event === "sent").length, 1);
     });
 
+    test(`Ctrl-C at send on ${runtime} finishes all tensors of the file under way`, async () => {
+      await using home = await Home.make();
+      const infos = ["a", "b", "c"].map((name) => ({
+        name,
+        dtype: parseDType("float32"),
+        shape: [LARGE_BYTES / 16],
+      }));
+      const { bytes: header, dataBytes } = encodeSafetensorsHeader(infos);
+      await truncate(await home.file("m.safetensors", header), header.length + dataBytes);
+      const serve = home.node("node", ["serve", "--json", "--port", "0", "--no-discovery"]);
+      const { address } = await ready(serve);
+      const send = home.node(runtime, ["send", "m.safetensors", "--json", "--to", address]);
+      await event(serve, "stream", "started");
+      serve.kill("SIGSTOP");
+      send.kill("SIGINT");
+      await event(send, "closing");
+      serve.kill("SIGCONT");
+      assert.equal(await send.exitWithin(), 130, send.stderr);
+      const sent = send.events.filter((one) => one.event === "sent");
+      assert.deepEqual(
+        sent.map(({ tensors, bytes, delivery }) => [tensors, bytes, delivery]),
+        [[3, dataBytes, "verified"]],
+      );
+    });
+
     test(`a second Ctrl-C at send on ${runtime} ends it with 130; the receiver has no file`, async () => {
       await using home = await Home.make();
       await truncate(await home.file("large", ""), LARGE_BYTES);
@@ -72,7 +98,11 @@ describe("on each runtime", { concurrency: 2 }, () => {
       send.kill("SIGINT");
       assert.equal(await send.exitWithin(), 130, send.stderr);
       serve.kill("SIGCONT");
-      await event(serve, "stream", "failed");
+      await event(serve, "peer", "left");
+      serve.kill("SIGINT"); // the rest is not waited for any more
+      assert.equal(await serve.exitWithin(), 0, serve.stderr);
+      const failed = serve.events.filter((one) => one.event === "stream" && one.state === "failed");
+      assert.equal(failed.length, 1, serve.stdout);
       assert.deepEqual(await readdir(home.path("out")), []);
     });
 

@@ -63,7 +63,7 @@ describe("on each runtime", { concurrency: 2 }, () => {
       await using home = await Home.make();
       const recv = home.node(runtime, ["recv", "--out", "out", "--timeout", "0.5", "--json"]);
       assert.equal(await recv.exitWithin(), 3, recv.stderr);
-      assert.match(recv.stderr, /Received 0 of 1 tensors within 0\.5 s/);
+      assert.match(recv.stderr, /Received 0 of 1 files within 0\.5 s/);
     });
   }
 });

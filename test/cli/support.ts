@@ -3,7 +3,9 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseDType } from "../../src/core/tensor/dtype.ts";
 import { type Json, Process, type RuntimeName } from "../support/process.ts";
+import { safetensorsFile } from "../support/tensor_files.ts";
 
 export const KEY = "5b1f8f0ee3c74b6a9d20c1e86f3a7d94e2b05c6178ad43f9b0e1d2c3a4f50617";
 
@@ -103,14 +105,8 @@ export function npy(count: number): Uint8Array {
 
 /** A safetensors file with one tensor of `count` bytes. */
 export function safetensors(count: number): Uint8Array {
-  const header = new TextEncoder().encode(
-    `{"a":{"dtype":"U8","shape":[${count}],"data_offsets":[0,${count}]}}`,
-  );
-  const bytes = new Uint8Array(8 + header.length + count);
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(header.length), true);
-  bytes.set(header, 8);
-  bytes.set(noise(count), 8 + header.length);
-  return bytes;
+  const infos = [{ name: "a", dtype: parseDType("uint8"), shape: [count] }];
+  return safetensorsFile(infos, (byteCount) => noise(byteCount));
 }
 
 /** Bytes without a pattern, the same at each call. */
