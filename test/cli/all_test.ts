@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { truncate } from "node:fs/promises";
 import { test } from "node:test";
 import { RUNTIMES } from "../support/process.ts";
 import { event, Home, noise, ready } from "./support.ts";
@@ -95,4 +96,31 @@ test("send says which ids a beginning fits when it fits several", async () => {
   assert.equal(await send.exitWithin(), 2, send.stderr);
   assert.match(send.stderr, /--to: .*"abcd" fits abcd0000-.* and abcd0000-.*; give more of the id/);
   assert.equal(send.stdout, "");
+});
+
+test("send --to all leaves out nodes that take no tensors; one that is named is a failure", async () => {
+  await using home = await Home.make();
+  // Large: a small one is there, and acknowledged, before anybody can refuse it.
+  await truncate(await home.file("a", ""), 128 * 1024 * 1024);
+  const serve = home.node("bun", ["serve", "--json", "--port", "0", "--no-discovery"]);
+  const { address } = await ready(serve);
+  const idle = home.node("deno", [
+    "send",
+    "-",
+    "--json",
+    "--to",
+    "nobody",
+    "--timeout",
+    "60",
+    "--no-discovery",
+  ]);
+  const { address: other } = await ready(idle);
+  const peers = ["--peers", `${address},${other}`];
+  const all = home.node("node", ["send", "a", "a", "--to", "all", "--json", ...peers]);
+  assert.equal(await all.exitWithin(), 0, all.stderr);
+  assert.equal(all.events.filter((one) => one.event === "sent").length, 2);
+  assert.equal(all.stderr.match(/left out .*: it takes no tensors/g)?.length, 1, all.stderr);
+  const named = home.node("node", ["send", "a", "--to", other]);
+  assert.equal(await named.exitWithin(), 4);
+  assert.match(named.stderr, /Cannot send a to .*: asoc send takes no tensors/);
 });

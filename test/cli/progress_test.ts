@@ -45,6 +45,16 @@ test("ProgressBar draws on a terminal, at most ten times a second", () => {
   assert.equal(stream.written.length, 3, "nothing to hide");
 });
 
+test("ProgressBar begins at what was there, which is no part of the rate", () => {
+  const stream = terminal(true);
+  let now = 0;
+  const bar = new ProgressBar("a", 100e6, stream, () => now);
+  now = 1000;
+  bar.skip(40e6);
+  bar.update(50e6);
+  assert.match(stream.written.join(""), /\[=+> +\] +50% +50\.0 MB of 100\.0 MB +10\.0 MB\/s/);
+});
+
 test("ProgressBar writes nothing to a pipe", () => {
   const stream = terminal(false);
   const bar = new ProgressBar("a", 100, stream);

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readdir, readFile, truncate } from "node:fs/promises";
 import { describe, test } from "node:test";
-import { decodeNpyHeader, isNeedMore, parseDType } from "../../src/mod.ts";
+import { decodeNpyHeader, encodeSafetensorsHeader, isNeedMore, parseDType } from "../../src/mod.ts";
 import { type Json, Process, RUNTIMES } from "../support/process.ts";
 import { safetensorsFile } from "../support/tensor_files.ts";
 import { event, Home, noise, npy, ready } from "./support.ts";
@@ -143,7 +143,10 @@ describe("on each runtime", { concurrency: 2 }, () => {
 
 test("a receiver that cannot hold a tensor refuses it with a reason, and the sender ends with 4", async () => {
   await using home = await Home.make();
-  await home.file("m.safetensors", model());
+  // Large: a small one is there, and acknowledged, before anybody can refuse it.
+  const infos = [{ name: "w", dtype: parseDType("bfloat16"), shape: [64 * 1024 * 1024] }];
+  const { bytes: header, dataBytes } = encodeSafetensorsHeader(infos);
+  await truncate(await home.file("m.safetensors", header), header.length + dataBytes);
   const serve = home.node("bun", serveArgs("--out", "out", "--format", "npy"));
   const { address } = await ready(serve);
   const send = home.node("deno", ["send", "m.safetensors", "--json", "--to", address]);
