@@ -263,7 +263,8 @@ export class Connections {
 
   askResume(id: string, transferId: Uint8Array): Promise<ResumeAnswer> | undefined {
     const connection = this.#roadTo(id);
-    if (!connection?.driver.session.tensors) return undefined;
+    if (!connection) throw unknownPeer(id, this.#swarm.peers());
+    if (!connection.driver.session.tensors) return undefined;
     return new Promise((resolve, reject) => {
       connection.asked.set(toHex(transferId), { resolve, reject });
       connection.driver.session.askResume(transferId);

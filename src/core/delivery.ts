@@ -4,7 +4,7 @@
  * Its bytes can be read again, so where a connection of x1 breaks, the next one goes on from what the peer has. To a peer
  * of v1 it is sent once.
  */
-import { AsocError, ConnectionError, describe } from "./errors.ts";
+import { AsocError, ConnectionError, describe, ProtocolError } from "./errors.ts";
 import type { Timing } from "./limits.ts";
 import { checkPart, type Outgoing, sendTo } from "./outgoing.ts";
 import type { Clock } from "./runtime.ts";
@@ -28,7 +28,7 @@ export interface Roads {
   road(peerId: string, timeoutMs: number, signal: AbortSignal | undefined): Promise<void>;
   /** The peer as it is known now. Throws ASOC_UNKNOWN_PEER. */
   peer(peerId: string): Peer;
-  /** RESUME? on such a connection. Rejects with ConnectionError when that ends first. Undefined: the peer speaks only v1. */
+  /** RESUME? on such a connection. Rejects with ConnectionError when that ends first. Undefined: the peer speaks only v1. Throws ASOC_UNKNOWN_PEER. */
   askResume(peerId: string, transferId: Uint8Array): Promise<ResumeAnswer> | undefined;
 }
 
@@ -66,6 +66,8 @@ export async function deliver(
         if (answer && answer.offset === undefined)
           return reportDelivered(roads, id, options, plan, last, cuts);
         offset = answer?.offset ?? 0;
+        const { totalBytes = 0 } = plan.described;
+        if (offset > totalBytes) throw beyondEnd(id, totalBytes, offset);
         if (offset === 0 && ended && bootEpoch !== undefined && answer?.bootEpoch !== bootEpoch)
           throw unknownOutcome(id, undefined);
         bootEpoch = answer?.bootEpoch ?? bootEpoch;
@@ -199,6 +201,16 @@ function reportDelivered(
     digest: undefined,
     cuts,
   };
+}
+
+function beyondEnd(id: string, totalBytes: number, offset: number): AsocError {
+  return new ProtocolError(
+    "ASOC_BAD_STREAM",
+    `Cannot go on: ${id} says it has ${offset} of ${totalBytes} bytes`,
+    {
+      details: { id, expected: totalBytes, got: offset },
+    },
+  );
 }
 
 function unknownOutcome(id: string, cause: unknown): AsocError {

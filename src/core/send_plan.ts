@@ -116,7 +116,8 @@ export class SendPlan {
 
   /** The stream that carries it from `baseOffset` on. */
   at(baseOffset: number, nowMs: number): TensorSending {
-    return baseOffset === 0 ? this.#whole : this.#from(baseOffset, nowMs);
+    const isWhole = baseOffset === 0 && this.#deadlineAtMs === Number.POSITIVE_INFINITY;
+    return isWhole ? this.#whole : this.#from(baseOffset, nowMs); // what is left of a deadline differs each time
   }
 
   /** Throws RangeError for a field out of its range. */
