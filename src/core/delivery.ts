@@ -66,7 +66,7 @@ export async function deliver(
         if (answer && answer.offset === undefined)
           return reportDelivered(roads, id, options, plan, last, cuts);
         offset = answer?.offset ?? 0;
-        const { totalBytes = 0 } = plan.described;
+        const { totalBytes = offset } = plan.described;
         if (offset > totalBytes) throw beyondEnd(id, totalBytes, offset);
         if (offset === 0 && ended && bootEpoch !== undefined && answer?.bootEpoch !== bootEpoch)
           throw unknownOutcome(id, undefined);
