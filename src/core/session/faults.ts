@@ -5,6 +5,7 @@ import type { TensorMemory } from "../tensor/memory_account.ts";
 import { ACCEPT_BYTES } from "../wire/accept.ts";
 import { frameName, type Header } from "../wire/header.ts";
 import { HELLO_BYTES } from "../wire/hello.ts";
+import { GoawayCode } from "../wire/records/goaway.ts";
 import { opName } from "../wire/records/ops.ts";
 import { type ResetRecord, StreamCode } from "../wire/records/reset.ts";
 import type { OutboundStream } from "./outbound.ts";
@@ -106,6 +107,15 @@ export function handshakeRefused(how: "closed" | "reset", cause?: unknown): Conn
 
 export function connectionLost(cause: unknown): ConnectionError {
   return new ConnectionError("ASOC_CONNECTION_LOST", "The connection was lost", { cause });
+}
+
+/** What becomes of a stream that had not begun when GOAWAY came: with a twin, or a new connection, it can begin elsewhere. */
+export function leaving(code: number): ConnectionError {
+  return code === GoawayCode.DUPLICATE || code === GoawayCode.STREAM_IDS
+    ? connectionLost(undefined)
+    : new ConnectionError("ASOC_PEER_LEAVING", "The peer takes no new tensors: it is leaving", {
+        details: { code },
+      });
 }
 
 /** Why a deadline of `Session` ends the connection. */

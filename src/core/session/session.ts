@@ -43,6 +43,7 @@ import {
   incomplete,
   isHandshaking,
   lateCaps,
+  leaving,
   notSentWhole,
   payloadTooLarge,
   stoppedBy,
@@ -731,9 +732,7 @@ export class Session implements FrameConsumer {
         return true;
       case "goaway":
         this.#leaving = true;
-        this.#outbound.failUnopened(connectionLost("GOAWAY came"), (stream) =>
-          this.#emit({ kind: "sent", stream }),
-        );
+        this.#outbound.failUnopened(leaving(record.code), (stream) => this.#emit({ kind: "sent", stream }));
         this.#emit({ kind: "goaway", code: record.code });
         return true;
       case "tap":
