@@ -59,8 +59,8 @@ class Caps:
         zone = read_text(tlvs[3].rest(), 64, "zone") if 3 in tlvs else None
         if zone == "":
             raise malformed("CAPS with an empty zone")
-        return cls(version, keepalive_s, streams, frame, credit, bits, uuid, nonce, community, key_id, epoch, public_key,
-                   read_addresses(tlvs.get(2)), zone, read_labels(tlvs.get(4)))
+        return cls(version, keepalive_s, streams, frame, credit, bits, uuid, nonce, community, key_id, epoch,
+                   public_key, read_addresses(tlvs.get(2)), zone, read_labels(tlvs.get(4)))
 
 
 def read_addresses(body: Body | None) -> tuple[Address, ...]:

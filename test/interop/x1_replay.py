@@ -22,8 +22,9 @@ class Player(Node):
     def __init__(self, session: dict[str, Any], role: str) -> None:
         side = session[role]
         draws = {int(size): bytes.fromhex(drawn) for size, drawn in side["random"].items()}
-        super().__init__(session["key"].encode(), session["community"], bytes.fromhex(side["nodeId"]), draws.__getitem__,
-                         lambda: session["unixMs"], credit=side["initialCredit"], boot_epoch=side["bootEpoch"])
+        super().__init__(session["key"].encode(), session["community"], bytes.fromhex(side["nodeId"]),
+                         draws.__getitem__, lambda: session["unixMs"], credit=side["initialCredit"],
+                         boot_epoch=side["bootEpoch"])
         self.says_blocked = False  # it may be said, and the recorded side does not
         self.events: list[dict[str, Any]] = []
 
