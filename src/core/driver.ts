@@ -26,6 +26,7 @@ export class Driver implements Sink {
   #farewell: Timer | undefined;
   #timerAtMs = 0;
   #paused = false;
+  #writing: Promise<void> | undefined;
   #forgetWait: (() => void) | undefined;
   #ended = false;
   #settled = false;
@@ -141,7 +142,8 @@ export class Driver implements Sink {
 
   #transmit(): void {
     if (!this.session.pollTransmit(this.#parts, this.#clock.nowMs())) return;
-    this.conn.write(this.#parts).then(this.#written, this.#writeFailed);
+    this.#writing = this.conn.write(this.#parts);
+    this.#writing.then(this.#written, this.#writeFailed);
   }
 
   readonly #written = (): void => {
@@ -213,10 +215,11 @@ export class Driver implements Sink {
     }
     // Cut at once the words would be lost with whatever lies unread: the other side closes when it has read them.
     this.#farewell = this.#clock.after(FAREWELL_MS, () => this.conn.abort(error));
-    this.conn.write([lastWords]).then(
-      () => this.conn.closeWrite(),
-      () => {},
-    );
+    // Behind what is being written: only whole frames of that are with the connection.
+    Promise.resolve(this.#writing)
+      .then(() => this.conn.write([lastWords]))
+      .then(() => this.conn.closeWrite())
+      .catch(() => {}); // it is gone, then
     if (this.#paused) this.conn.resume();
   }
 }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CANCELLED, TOO_LARGE, UNSUPPORTED, DIGEST_MISMATCH, BAD_STREAM = 1, 2, 3, 4, 6  # codes of STOP
 MAX_SKIPPED, WINDOW = 4096, 16 * MIB
+ACK_BYTES = 8 * MIB
 
 
 class Inbound:
@@ -151,8 +152,8 @@ class Inbound:
 
     def acknowledge(self, stream: InStream) -> None:
         """ACK received: for this stream, or for all of them together."""
-        due = [stream] if stream.unacked >= MIB else []
-        if sum(each.unacked for each in self.streams.values()) >= MIB:
+        due = [stream] if stream.unacked >= ACK_BYTES else []
+        if sum(each.unacked for each in self.streams.values()) >= ACK_BYTES:
             due = [each for each in self.streams.values() if each.unacked]
         for each in due:
             if each.arriving:

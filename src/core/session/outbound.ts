@@ -89,9 +89,9 @@ export class Outbound {
   get inFlight(): boolean {
     return this.#inFlight;
   }
-  /** A frame may be written now without cutting another in two. */
+  /** A frame may be written behind the batch under way without cutting another in two. */
   get atBoundary(): boolean {
-    return !this.#inFlight && this.#partial === undefined;
+    return this.#partial === undefined;
   }
   /** Frames of stream 0 that wait to be written. */
   get waitingControl(): number {
