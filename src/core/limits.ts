@@ -53,7 +53,7 @@ export interface Limits {
   readonly initialCreditBytes: number;
   /** Addresses that are tried for one discovered peer. */
   readonly maxAddressesPerPeer: number;
-  /** Tensor memory of transfers that broke and wait for their rest; the oldest go first. */
+  /** Tensor memory of transfers that broke and wait for their rest; the oldest go first, the newest never. */
   readonly suspendedBytes: number;
   /** How many of them, and how many delivered ones are remembered so that none is delivered twice. */
   readonly maxSuspended: number;

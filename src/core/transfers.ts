@@ -104,7 +104,9 @@ export class Transfers<Owner, Held> {
     let bytes = 0;
     for (const one of this.#suspended.values()) bytes += one.stream.heldBytes;
     for (const [oldest, one] of this.#suspended) {
-      if (this.#suspended.size <= this.#limits.maxSuspended && bytes <= this.#limits.suspendedBytes) break;
+      // The newest may be as large as it is: it has had that memory while it arrived.
+      const fits = bytes <= this.#limits.suspendedBytes || oldest === key;
+      if (fits && this.#suspended.size <= this.#limits.maxSuspended) break;
       bytes -= one.stream.heldBytes;
       this.giveUp(oldest);
     }

@@ -73,6 +73,14 @@ test("Transfers gives up the oldest first when there are too many, or when they 
   assert.deepEqual(expired, ["1 ", "2 ", "3 "]);
 });
 
+test("a transfer that holds more than suspendedBytes goes on all the same, at the expense of those before it", () => {
+  const { transfers, expired } = setUp({ suspendedBytes: 100 });
+  transfers.suspend("a", tensor("1"), "");
+  transfers.suspend("a", tensor("2", 150, 150), "");
+  assert.deepEqual(expired, ["1 "]);
+  assert.equal(transfers.stateOf("a", "2").kind, "suspended");
+});
+
 test("Transfers remembers only as many delivered transfers as it may, the newest", () => {
   const { transfers, book } = setUp({ maxDelivered: 100 });
   for (let index = 0; index < 1000; index++) {
