@@ -3,12 +3,13 @@
  * and takes commands as JSON lines on stdin. Tests of real processes drive it.
  *
  * Argument: `{ options: JoinOptions }`. Commands, each with `cmd`:
- *   send { id, to, bytes, seed, count, parallel, paceMs, endless, dtype, shape, options }
+ *   send { id, to, bytes, seed, count, parallel, paceMs, endless, reread, dtype, shape, options }
  *                                                            prints sent or sendFailed for each tensor, then sendDone
  *   stop                                                     ends the sends with a count after the tensor under way
  *   hold { peer }                                            tensors of that peer are never released from now on
  *   release                                                  what was held is released, and nothing is held any more
  *   addPeer { address }   peers   stats { id }   close   abort
+ * A tensor whose topic begins with "chunks/" is read chunk by chunk, any other one is assembled.
  */
 import { createHash } from "node:crypto";
 import process from "node:process";
@@ -23,6 +24,7 @@ import {
   type SendOptions,
   type SendReport,
   type Tensor,
+  type TensorBytes,
 } from "../../src/mod.ts";
 
 /** What `send` takes; the tensor's content follows from `seed` and `bytes`. */
@@ -41,6 +43,8 @@ export interface SendCommand {
   readonly paceMs?: number;
   /** One tensor that never ends. */
   readonly endless?: boolean;
+  /** Its source is a function that reads it from any byte on, in parts, instead of memory: it can be resumed. */
+  readonly reread?: boolean;
   /** What its bytes are; default: bytes without a type. */
   readonly dtype?: string;
   readonly shape?: readonly number[];
@@ -105,6 +109,22 @@ async function* paced(data: Uint8Array, paceMs: number): AsyncGenerator<Uint8Arr
   }
 }
 
+function* inParts(data: Uint8Array): Generator<Uint8Array> {
+  for (let at = 0; at < data.length; at += MiB) yield data.subarray(at, at + MiB);
+}
+
+function sourceOf(command: SendCommand, data: Uint8Array): TensorBytes {
+  const { paceMs } = command;
+  if (command.endless) return endless();
+  if (command.reread) {
+    return (fromByte) => {
+      const rest = data.subarray(fromByte);
+      return paceMs === undefined ? inParts(rest) : paced(rest, paceMs);
+    };
+  }
+  return paceMs === undefined ? data : paced(data, paceMs);
+}
+
 const { options } = JSON.parse(process.argv[2] ?? "{}") as { options: JoinOptions };
 const node = await join(options);
 let stopped = false;
@@ -119,6 +139,16 @@ function said({ description }: IncomingStream): Record<string, unknown> {
   return { topic, dtype, shape, metadata, step, priority };
 }
 
+async function receiveChunks(stream: IncomingStream): Promise<{ bytes: number; sha256: string }> {
+  const hash = createHash("sha256");
+  let bytes = 0;
+  for await (const chunk of stream.chunks()) {
+    hash.update(chunk);
+    bytes += chunk.length;
+  }
+  return { bytes, sha256: hash.digest("hex") };
+}
+
 async function receive(stream: IncomingStream): Promise<void> {
   const { streamId } = stream;
   const peer = stream.peer.id;
@@ -129,13 +159,17 @@ async function receive(stream: IncomingStream): Promise<void> {
     print("progress", { peer, streamId, bytes });
   };
   try {
+    if (stream.topic.startsWith("chunks/")) {
+      print("tensor", { peer, streamId, ...(await receiveChunks(stream)), ...said(stream) });
+      return;
+    }
     const tensor = await stream.tensor({ onProgress });
     const sha256 = createHash("sha256").update(tensor.bytes).digest("hex");
     print("tensor", { peer, streamId, bytes: tensor.bytes.length, sha256, ...said(stream) });
     if (peer === holding) held.push(tensor);
     else tensor.release();
   } catch (error) {
-    print("tensorFailed", { peer, streamId, ...failure(error) });
+    print("tensorFailed", { peer, streamId, topic: stream.topic, ...failure(error) });
   }
 }
 
@@ -144,8 +178,7 @@ async function send(command: SendCommand): Promise<void> {
   const one = async (index: number) => {
     try {
       const { data, sha256 } = content(bytes, seed + (index % CONTENTS));
-      const { paceMs } = command;
-      const raw = command.endless ? endless() : paceMs === undefined ? data : paced(data, paceMs);
+      const raw = sourceOf(command, data);
       const source = dtype === undefined ? raw : { data: raw, dtype, shape };
       const sent = (peer: string, { streamId, bytes, delivery, digest, cuts }: SendReport) =>
         print("sent", { id, to: peer, streamId, bytes, sha256, delivery, digest, cuts });
