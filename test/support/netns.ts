@@ -19,9 +19,33 @@ export function whyNoNamespaces(): string | undefined {
   return linked.status === 0 ? undefined : `needs bridges in the kernel: ${linked.stderr.trim()}`;
 }
 
-function ip(...args: string[]): void {
-  const { status, stderr } = spawnSync("ip", args, { encoding: "utf8" });
+/** Why packets cannot be dropped in namespaces here, or undefined when they can. */
+export function whyNoFilters(): string | undefined {
+  const why = whyNoNamespaces();
+  if (why !== undefined) return why;
+  if (spawnSync("nft", ["--version"]).error) return "needs nftables (the command nft)";
+  const name = `asoc${process.pid}try`;
+  ip("netns", "add", name);
+  const tried = spawnSync("ip", ["netns", "exec", name, "nft", "-f", "-"], { input: DEAF, encoding: "utf8" });
+  ip("netns", "delete", name);
+  return tried.status === 0 ? undefined : `needs nftables in the kernel: ${tried.stderr.trim()}`;
+}
+
+/** What comes from other hosts vanishes, and nobody is told. */
+const DEAF = `
+table ip deaf {
+  chain in { type filter hook input priority 0; iif != "lo" drop; }
+}
+`;
+
+function ip(...args: string[]): string {
+  return ipWith("", ...args);
+}
+
+function ipWith(input: string, ...args: string[]): string {
+  const { status, stdout, stderr } = spawnSync("ip", args, { input, encoding: "utf8" });
   if (status !== 0) throw new Error(`ip ${args.join(" ")}: ${stderr.trim()}`);
+  return stdout;
 }
 
 export interface Host {
@@ -84,6 +108,23 @@ export class Network implements Disposable {
   /** Pulls the host's cable, or plugs it in: no FIN and no RST can leave. */
   setLink(index: number, state: "up" | "down"): void {
     ip("-n", this.host(index).netns, "link", "set", "eth0", state);
+  }
+
+  /** Whatever comes to the host is dropped from now on; what it sends still leaves. Needs `whyNoFilters`. */
+  deafen(index: number): void {
+    ipWith(DEAF, "netns", "exec", this.host(index).netns, "nft", "-f", "-");
+  }
+
+  /** It hears again. */
+  heal(index: number): void {
+    ip("netns", "exec", this.host(index).netns, "nft", "delete", "table", "ip", "deaf");
+  }
+
+  /** Whether a TCP connection of the host waits longer and longer for the answer to what it has sent. */
+  backsOff(index: number): boolean {
+    return /backoff:[1-9]/.test(
+      ip("netns", "exec", this.host(index).netns, "ss", "-tinH", "state", "established"),
+    );
   }
 
   [Symbol.dispose](): void {
