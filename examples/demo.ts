@@ -1,12 +1,13 @@
 /**
- * `npm run demo`: three processes, one each on Node.js, Bun and Deno, find each other by discovery on loopback, send a
- * NumPy array and 256 MiB of random data in every direction, and check every digest. Ends by itself, with 0 when all
- * arrived as sent.
+ * `npm run demo`: three processes, one each on Node.js, Bun and Deno, find each other by discovery on loopback, prove
+ * themselves, send a NumPy array and 256 MiB of random data in every direction, and check every digest. Then something
+ * urgent overtakes, and a connection is cut in the middle of a tensor. Ends by itself, with 0 when all arrived as sent.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes, randomInt } from "node:crypto";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { sendThroughCut } from "./demo_cut.ts";
 
 const HERE = import.meta.dirname;
 const BIN = join(HERE, "..", "node_modules", ".bin");
@@ -22,12 +23,21 @@ const BULK_TENSORS = 4;
 interface Event {
   readonly event: string;
   readonly id?: string;
+  readonly port?: number;
+  readonly protocols?: readonly string[];
   readonly from?: string;
+  readonly topic?: string;
+  readonly dtype?: string;
+  readonly shape?: readonly number[];
   readonly bytes?: number;
   readonly seconds?: number;
   readonly sha256?: string;
   readonly array?: string;
   readonly bulk?: string;
+  readonly ms?: number;
+  readonly atBytes?: number;
+  readonly thenBytes?: number;
+  readonly allBytes?: number;
 }
 
 class DemoPeer {
@@ -81,23 +91,29 @@ process.on("SIGINT", () => fail("interrupted"));
 
 const startMs = performance.now();
 const say = (text: string) => process.stdout.write(`${text}\n`);
+const mib = (bytes = 0) => (bytes / 1024 / 1024).toFixed(0);
+const seconds = () => ((performance.now() - startMs) / 1000).toFixed(1);
 say("Starting three nodes, one per runtime, with one shared key …");
-const env = { ...process.env, ASOC_API_KEY: randomBytes(32).toString("hex") };
-const args = [`demo-${randomBytes(4).toString("hex")}`, String(randomInt(20_000, 30_000))];
-for (const [name, command] of Object.entries(COMMANDS)) peers.push(new DemoPeer(name, command, args, env));
+process.env.ASOC_API_KEY = randomBytes(32).toString("hex");
+const community = `demo-${randomBytes(4).toString("hex")}`;
+const args = [community, String(randomInt(20_000, 30_000))];
+for (const [name, command] of Object.entries(COMMANDS))
+  peers.push(new DemoPeer(name, command, args, process.env));
 
 for (const peer of peers) {
   const [ready] = await peer.wait(1, 0, (event) => event.event === "ready");
   peer.ready = ready as Event; // wait() gives at least one
 }
-await Promise.all(peers.map((peer) => peer.wait(1, 0, (event) => event.event === "peers")));
+const met = await Promise.all(peers.map((peer) => peer.wait(1, 0, (event) => event.event === "peers")));
+const proven = met.flat().every(({ protocols }) => protocols?.every((protocol) => protocol === "x1"));
 say(
-  `They found each other by UDP beacons on loopback, ${((performance.now() - startMs) / 1000).toFixed(1)} s after the start.`,
+  `They found each other by UDP beacons on loopback${proven ? ", and each has proven to each that it knows the key" : ""}: ${seconds()} s after the start.`,
 );
 say("Each sends examples/data/sine.npy and 256 MiB of random data to each …");
 
 const rows: string[][] = [];
 let wrong = 0;
+let described = "";
 for (const sender of peers) {
   for (const receiver of peers) {
     if (sender === receiver) continue;
@@ -105,21 +121,26 @@ for (const sender of peers) {
     sender.tell({ to: receiver.ready.id });
     const received = await receiver.wait(1 + BULK_TENSORS, from, (event) => event.event === "received");
     const [array, ...bulk] = received;
+    described = `${array?.topic} ${array?.dtype} [${array?.shape}]`;
     const whole =
       array?.sha256 === sender.ready.array &&
       bulk.every((tensor) => tensor.sha256 === sender.ready.bulk) &&
       received.every((tensor) => tensor.from === sender.ready.id);
     if (!whole) wrong++;
     const bytes = bulk.reduce((sum, tensor) => sum + (tensor.bytes ?? 0), 0);
-    const seconds = bulk.reduce((sum, tensor) => sum + (tensor.seconds ?? 0), 0);
-    const rate = (bytes / 1e6 / seconds).toFixed(0);
-    rows.push([sender.name, receiver.name, rate, whole ? "equal" : "DIFFERENT"]);
-    say(`  ${sender.name} → ${receiver.name}: ${rate} MB/s`);
+    const took = bulk.reduce((sum, tensor) => sum + (tensor.seconds ?? 0), 0);
+    rows.push([
+      sender.name,
+      receiver.name,
+      described,
+      (bytes / 1e6 / took).toFixed(0),
+      whole ? "equal" : "DIFFERENT",
+    ]);
   }
 }
 
-const table = [["from", "to", "MB/s", "digests"], ...rows];
-const widths = [0, 1, 2, 3].map((column) => Math.max(...table.map((row) => (row[column] ?? "").length)));
+const table = [["from", "to", "array", "MB/s", "digests"], ...rows];
+const widths = [0, 1, 2, 3, 4].map((column) => Math.max(...table.map((row) => (row[column] ?? "").length)));
 say("");
 for (const row of table)
   say(
@@ -128,11 +149,37 @@ for (const row of table)
       .join("   ")
       .trimEnd(),
   );
+say("");
+
+const [first, second, third] = peers as [DemoPeer, DemoPeer, DemoPeer]; // one for each of COMMANDS
+let from = first.events.length;
+first.tell({ overtake: third.ready.id });
+const [overtook] = await first.wait(1, from, (event) => event.event === "overtook");
+const { ms = 0, bytes, atBytes, thenBytes, allBytes } = overtook ?? {};
+say(
+  `Priority: ${first.name} had sent ${mib(atBytes)} of ${mib(allBytes)} MiB of priority 50 to ${third.name} when ${bytes} bytes of`,
+);
+say(
+  `  priority 200 came up: verified ${ms.toFixed(1)} ms later, with ${mib(thenBytes)} MiB of the bulk sent.`,
+);
+
+from = second.events.length;
+const cut = await sendThroughCut(community, second.ready.port ?? 0);
+const [arrived] = await second.wait(
+  1,
+  from,
+  (event) => event.event === "received" && event.topic === "demo/cut",
+);
+if (arrived?.sha256 !== cut.sha256 || cut.cuts !== 1)
+  fail("the tensor of the cut connection arrived different");
+say(
+  `Resume: a connection to ${second.name} was cut ${mib(cut.cutAtBytes)} MiB into a tensor of ${mib(cut.bytes)} MiB. It went on over the`,
+);
+say(`  next one and arrived once, digests equal; ${mib(cut.relayedBytes)} MiB were sent in all.`);
+
 for (const peer of peers) peer.tell({ close: true });
 await Promise.all(peers.map((peer) => new Promise((resolve) => peer.child.once("close", resolve))));
 clearTimeout(timer);
 say("");
 if (wrong > 0) fail(`${wrong} of ${rows.length} directions arrived different`);
-say(
-  `All ${rows.length} directions arrived as sent. ${((performance.now() - startMs) / 1000).toFixed(1)} s in all.`,
-);
+say(`All ${rows.length} directions arrived as sent, verified by their receivers. ${seconds()} s in all.`);

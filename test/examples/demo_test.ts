@@ -4,10 +4,21 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { Process, ROOT } from "../support/process.ts";
 
-test("the demo ends by itself with 0 and a table of six directions, all digests equal", async () => {
+test("the demo ends by itself with 0: six directions, all digests equal, something urgent, and a cut", async () => {
   await using demo = new Process([join(ROOT, "node_modules", ".bin", "node"), "examples/demo.ts"]);
   assert.equal(await demo.exitWithin(60_000), 0);
-  const rows = demo.stdout.match(/^(Node\.js|Bun|Deno) +(Node\.js|Bun|Deno) +\d+ +equal$/gm) ?? [];
+  const rows =
+    demo.stdout.match(
+      /^(Node\.js|Bun|Deno) +(Node\.js|Bun|Deno) +demo\/sine float32 \[8,128\] +\d+ +equal$/gm,
+    ) ?? [];
   assert.equal(rows.length, 6);
+  assert.match(demo.stdout, /each has proven to each that it knows the key/);
+  const [, before = "", all = "", then = ""] =
+    /had sent (\d+) of (\d+) MiB[\s\S]+with (\d+) MiB of the bulk sent/.exec(demo.stdout) ?? [];
+  assert.equal(Number(all), 256);
+  assert.ok(Number(before) <= Number(then) && Number(then) < 256, demo.stdout);
+  assert.match(demo.stdout, /cut 4\d MiB into a tensor of 64 MiB[\s\S]+arrived once, digests equal/);
+  const inAll = Number(/(\d+) MiB were sent in all/.exec(demo.stdout)?.[1]);
+  assert.ok(inAll >= 64 && inAll < 90, demo.stdout);
   assert.match(demo.stdout, /All 6 directions arrived as sent/);
 });
