@@ -73,7 +73,11 @@ async function shipBothWays({ dialler, listener }: Couple): Promise<Shipment[]> 
 
 /** Until TCP of one of the hosts has sent something again in vain. */
 async function backOff(hosts: readonly number[]): Promise<void> {
-  while (!hosts.some((host) => network.backsOff(host))) await turn();
+  const deadlineMs = performance.now() + 20_000;
+  while (!hosts.some((host) => network.backsOff(host))) {
+    assert.ok(performance.now() < deadlineMs, "TCP has not noticed that nobody answers");
+    await turn();
+  }
 }
 
 if (!skip) {

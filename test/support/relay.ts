@@ -96,6 +96,7 @@ export class Relay implements AsyncDisposable {
   readonly #server: Server;
   readonly #pairs = new Set<Pair>();
   #awaited: Awaited | undefined;
+  #closed = false;
   /** Bytes that were taken from either side, over all connections. */
   passedBytes = 0;
   /** Connections so far. */
@@ -103,6 +104,10 @@ export class Relay implements AsyncDisposable {
 
   private constructor(port: number) {
     this.#server = createServer({ allowHalfOpen: true }, (dialler) => {
+      if (this.#closed) {
+        dialler.destroy();
+        return;
+      }
       this.connections++;
       this.#pairs.add(new Pair(this, dialler, port));
     });
@@ -125,9 +130,23 @@ export class Relay implements AsyncDisposable {
   }
 
   /** Passes `byteCount` more bytes, in whichever direction they come, and cuts behind the last one. Resolves then. */
-  cutAfter(byteCount: number, how: Cut): Promise<void> {
-    return new Promise((done) => {
-      this.#awaited = { atBytes: this.passedBytes + byteCount, how, done };
+  cutAfter(byteCount: number, how: Cut, timeoutMs = 60_000): Promise<void> {
+    const atBytes = this.passedBytes + byteCount;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#awaited = undefined;
+        const { passedBytes, connections } = this;
+        reject(
+          new Error(
+            `${timeoutMs} ms passed: ${passedBytes} bytes of ${atBytes} came over ${connections} connections`,
+          ),
+        );
+      }, timeoutMs);
+      const done = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      this.#awaited = { atBytes, how, done };
     });
   }
 
@@ -161,6 +180,7 @@ export class Relay implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
     for (const pair of this.#pairs) pair.destroy();
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
   }
