@@ -132,8 +132,11 @@ async function watch(
       case "joined":
         seen.add(formatAddress(event.peer.address));
         output.note(
-          { ...peerEvent("joined", event.peer.id, formatAddress(event.peer.address)) },
-          `peer joined: ${peerText(event.peer)}`,
+          {
+            ...peerEvent("joined", event.peer.id, formatAddress(event.peer.address)),
+            protocol: event.peer.protocol,
+          },
+          `peer joined: ${peerText(event.peer)}${event.peer.protocol === "v1" ? UNPROVEN : ""}`,
         );
         break;
       case "left":
@@ -174,6 +177,9 @@ async function watch(
     }
   }
 }
+
+/** Said of each session that relies on the other side's word alone. */
+const UNPROVEN = "; warning: it speaks version 1 only and has not proven who it is";
 
 /** The fields of a `peer` event. */
 export function peerEvent(state: "joined" | "left" | "named", id: string, address: string) {

@@ -275,7 +275,7 @@ export class Connections {
   /** Asks the peer `id` for copies of tensors, or for no more of them. Throws ASOC_UNKNOWN_PEER. */
   askTap(id: string, record: TapRecord | UntapRecord): void {
     const connection = this.#roadTo(id);
-    if (!connection) throw unknownPeer(id, this.#swarm.peers());
+    if (!connection?.driver.session.tensors) throw unknownPeer(id, this.#swarm.peers());
     connection.driver.session.ask(record);
     connection.driver.pump();
   }

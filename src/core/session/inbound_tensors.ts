@@ -73,8 +73,7 @@ export class InboundTensors {
   /** Streams of which something has come since they were last confirmed, and how much of all. */
   readonly #unconfirmed = new Set<InboundTensor>();
   #unconfirmedBytes = 0;
-  /** The priority of the stream that began last, and until when there are several. */
-  #priority = -1;
+  /** Until when streams of several priorities are under way. */
   #mixedUntilMs = Number.NEGATIVE_INFINITY;
   #current: InboundTensor | undefined;
   /** Given up while the socket may hold memory of it. */
@@ -304,8 +303,7 @@ export class InboundTensors {
     if (known) known.resume(id, this.#context);
     else if (description.deadlineMs > 0) stream.deadlineAtMs = nowMs + description.deadlineMs;
     this.#open.set(id, stream);
-    if (description.priority !== this.#priority && this.#open.size > 1) this.#mixPriorities(nowMs);
-    this.#priority = description.priority;
+    if (this.#open.size > 1 && this.#isMixed(description.priority)) this.#mixPriorities(nowMs);
     this.#dirty.add(stream);
     if (stream.deadlineAtMs < Number.POSITIVE_INFINITY) {
       this.#timed.add(stream);
@@ -316,6 +314,12 @@ export class InboundTensors {
     // Now, so that what comes in the same read lies in place.
     this.#dirty.delete(stream);
     this.#flushOne(stream);
+  }
+
+  /** Whether some open stream has another priority. Stops at the first; while none has, a connection's streams are few. */
+  #isMixed(priority: number): boolean {
+    for (const { description } of this.#open.values()) if (description.priority !== priority) return true;
+    return false;
   }
 
   #mixPriorities(nowMs: number): void {
@@ -381,6 +385,11 @@ export class InboundTensors {
 
   /** While something more urgent is under way, its sender wants to know soon how much of the rest has come. */
   #ackBytes(nowMs: number): number {
+    if (nowMs < this.#mixedUntilMs && this.#unconfirmedBytes >= MIXED_ACK_BYTES) {
+      // One that trickles stays urgent for its sender as long as it is open.
+      const [first] = this.#open.values();
+      if (first && this.#isMixed(first.description.priority)) this.#mixedUntilMs = nowMs + LEAD_MS;
+    }
     return nowMs < this.#mixedUntilMs ? MIXED_ACK_BYTES : ACK_BYTES;
   }
 

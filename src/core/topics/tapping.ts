@@ -4,6 +4,7 @@
  * A copy never slows what it is a copy of: it has the lowest priority and memory of its own, and a peer that still has
  * MAX_COPIES of them before it gets no further one.
  */
+import { AsocError } from "../errors.ts";
 import { MAX_TAP_COPIES } from "../limits.ts";
 import type { TapRecord, UntapRecord } from "../wire/records/tap.ts";
 import { type TapCounters, Taps, type TapsConfig } from "./taps.ts";
@@ -83,7 +84,13 @@ export class Tapping<C> {
   }
 
   handleJoined(peerId: string): void {
-    for (const record of this.#asked.get(peerId)?.values() ?? []) this.#ask(peerId, record);
+    for (const record of this.#asked.get(peerId)?.values() ?? []) {
+      try {
+        this.#ask(peerId, record);
+      } catch (error) {
+        if (!(error instanceof AsocError)) throw error; // it has left again: the next time
+      }
+    }
   }
 
   handleLeft(peerId: string): void {
