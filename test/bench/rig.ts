@@ -17,6 +17,8 @@ export interface Load {
   readonly atOnce?: number;
 }
 
+export type RoleKind = "asoc" | "v1" | "v1 again" | "bare";
+
 /** One program in one role. */
 export class Role {
   readonly process: Process;
@@ -61,16 +63,19 @@ export class Rig implements AsyncDisposable {
     this.#netns = netns;
   }
 
-  /** A role of ours: "asoc", the whole node; "v1", the same without x1; or "bare", the control. Started at first use. */
-  role(kind: "asoc" | "v1" | "bare", runtime: RuntimeName, side: "sender" | "receiver"): Promise<Role> {
+  /**
+   * A role of ours: "asoc", the whole node; "v1", the same without x1, and "v1 again" in processes of their own; or "bare",
+   * the control. Started at first use.
+   */
+  role(kind: RoleKind, runtime: RuntimeName, side: "sender" | "receiver"): Promise<Role> {
     const script = kind === "bare" ? `bare_${runtime}` : "asoc_node";
-    const args = kind === "v1" ? [JSON.stringify({ extension: false })] : [];
+    const args = kind.startsWith("v1") ? [JSON.stringify({ extension: false })] : [];
     return this.#start(`${kind}/${runtime}/${side}`, () =>
       Process.script(runtime, `test/bench/roles/${script}.ts`, args, this.#options()),
     );
   }
 
-  async pair(kind: "asoc" | "v1" | "bare", from: RuntimeName, to: RuntimeName): Promise<Pair> {
+  async pair(kind: RoleKind, from: RuntimeName, to: RuntimeName): Promise<Pair> {
     const receiver = await this.role(kind, to, "receiver");
     return { name: `${kind} ${from} → ${to}`, sender: await this.role(kind, from, "sender"), receiver };
   }

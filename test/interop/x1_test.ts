@@ -11,8 +11,8 @@ import { Couple, type Kind, X1Python } from "./x1_python.ts";
 
 const KiB = 1024;
 const ODD_BYTES = 5 * MiB + 3;
-/** Back again soon, so that a test need not wait for the usual seconds. */
-const SOON = { reconnectMinMs: 50, reconnectMaxMs: 100 };
+/** Confirmed often, and back again soon, so that a test needs neither large tensors nor the usual seconds. */
+const SOON = { reconnectMinMs: 50, reconnectMaxMs: 100, ackBytes: 8 * MiB };
 const KINDS: readonly Kind[] = [
   { bytes: 0 },
   { bytes: ODD_BYTES, topic: "train/größe", metadata: { loss: 0.25, tags: ["ä", null] } },
@@ -94,7 +94,7 @@ for (const runtime of RUNTIMES) {
   }
 
   test(`${runtime}: a transfer whose connection ended with FIN inside a frame goes on, too`, async () => {
-    await using couple = await Couple.start(runtime, "python");
+    await using couple = await Couple.start(runtime, "python", {}, { limits: SOON });
     const course = { cutAt: 10.5 * MiB, cutAfterAck: 8 * MiB }; // in the middle of a chunk of 1 MiB
     await couple.fromPython({ bytes: 12 * MiB + 5 }, course);
     const { offset } = await couple.python.event("resumeAnswered");

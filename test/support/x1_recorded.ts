@@ -3,7 +3,7 @@
  * `npm run vectors` writes, and what a single session is fed with to see that it writes the same again.
  */
 
-import { DEFAULT_LIMITS } from "../../src/core/limits.ts";
+import { DEFAULT_LIMITS, MiB } from "../../src/core/limits.ts";
 import type { Crypto } from "../../src/core/runtime.ts";
 import { SendPlan } from "../../src/core/send_plan.ts";
 import { Session } from "../../src/core/session/session.ts";
@@ -58,6 +58,8 @@ export interface RecordedSession {
 
 /** Payloads up to this length stand in the file. */
 const WHOLE_BYTES = 64;
+/** Sooner than a node does, so that the session shows it. */
+const RECORDED_ACK_BYTES = 8 * MiB;
 
 export function patternOf(at: number, bytes: number): Uint8Array {
   return Uint8Array.from({ length: bytes }, (_, index) => 3 + 7 * (at + index));
@@ -83,7 +85,7 @@ export class RecordedSide {
   constructor(role: Role, recorded: Omit<RecordedSession, "steps">) {
     const { nodeId, bootEpoch, initialCredit, random } = recorded[role];
     this.#crypto = createCrypto((bytes) => fromHex(random[bytes] ?? ""));
-    const limits = { ...DEFAULT_LIMITS, initialCreditBytes: initialCredit };
+    const limits = { ...DEFAULT_LIMITS, initialCreditBytes: initialCredit, ackBytes: RECORDED_ACK_BYTES };
     const challenge = new DataView(fromHex(random[4] ?? "").buffer).getUint32(0);
     this.session = new Session(
       {

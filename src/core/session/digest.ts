@@ -42,6 +42,10 @@ export class TensorDigest {
   get algorithm(): number {
     return ALGORITHMS[this.name];
   }
+  /** False: `update` has nothing to do. */
+  get wanted(): boolean {
+    return this.name !== "none";
+  }
   /** Bytes from the start of the tensor that are in it. */
   get position(): number {
     return this.#position;

@@ -121,6 +121,12 @@ export class InboundTensor {
     this.#close = undefined;
   }
 
+  /** What comes may be a reason to grant more: not all of it has been granted yet. */
+  get mayGrant(): boolean {
+    const { totalBytes } = this.description;
+    return totalBytes === undefined || this.baseOffset + this.limitBytes < totalBytes;
+  }
+
   /** How far this connection may go with what there is memory for now. */
   grant(): number {
     this.#reserve();
@@ -167,7 +173,11 @@ export class InboundTensor {
   filled(byteCount: number): void {
     const segment = this.#filling;
     if (!segment) throw new RangeError(`filled: ${byteCount} bytes without a target`);
-    this.#digest.update(segment.memory.subarray(segment.filled, segment.filled + byteCount), this.#received);
+    if (this.#digest.wanted)
+      this.#digest.update(
+        segment.memory.subarray(segment.filled, segment.filled + byteCount),
+        this.#received,
+      );
     segment.filled += byteCount;
     this.#received += byteCount;
   }
@@ -349,6 +359,8 @@ export class InboundTensor {
 
   /** The segment that the next bytes go to. */
   get #filling(): Segment | undefined {
+    const [first] = this.#segments;
+    if (first && first.filled < first.memory.length) return first;
     return this.#segments.find(({ filled, memory }) => filled < memory.length);
   }
 

@@ -8,7 +8,7 @@
  * OPEN, an id again, more than there was credit for.
  */
 import { AsocError, ClosedError, ConnectionError, LimitError, ProtocolError } from "../errors.ts";
-import { ACK_BYTES, LEAD_MS, type Limits, MIXED_ACK_BYTES, MiB } from "../limits.ts";
+import { LEAD_MS, type Limits, MIXED_ACK_BYTES, MiB } from "../limits.ts";
 import type { Crypto } from "../runtime.ts";
 import { FrameType, type Header } from "../wire/header.ts";
 import type { CloseRecord } from "../wire/records/close.ts";
@@ -73,6 +73,8 @@ export class InboundTensors {
   /** Streams of which something has come since they were last confirmed, and how much of all. */
   readonly #unconfirmed = new Set<InboundTensor>();
   #unconfirmedBytes = 0;
+  /** The one of them that came last. */
+  #lastFilled: InboundTensor | undefined;
   /** Until when streams of several priorities are under way. */
   #mixedUntilMs = Number.NEGATIVE_INFINITY;
   #current: InboundTensor | undefined;
@@ -238,8 +240,11 @@ export class InboundTensors {
     if (!stream) return;
     this.#unconfirmedBytes += byteCount;
     stream.filled(byteCount);
-    this.#unconfirmed.add(stream);
-    this.#dirty.add(stream);
+    if (stream !== this.#lastFilled) {
+      this.#lastFilled = stream;
+      this.#unconfirmed.add(stream);
+    }
+    if (stream.mayGrant) this.#dirty.add(stream);
     if (stream.wantsBytes) this.#events.changed(stream);
   }
 
@@ -390,7 +395,7 @@ export class InboundTensors {
       const [first] = this.#open.values();
       if (first && this.#isMixed(first.description.priority)) this.#mixedUntilMs = nowMs + LEAD_MS;
     }
-    return nowMs < this.#mixedUntilMs ? MIXED_ACK_BYTES : ACK_BYTES;
+    return nowMs < this.#mixedUntilMs ? MIXED_ACK_BYTES : this.#limits.ackBytes;
   }
 
   /** Says what may be said now: credit where there is memory, and what has come. */
@@ -413,6 +418,7 @@ export class InboundTensors {
       this.#events.say(id, { kind: "ack", transferId, contiguousBytes: receivedBytes, level: "received" });
     }
     this.#unconfirmed.clear();
+    this.#lastFilled = undefined;
     this.#unconfirmedBytes = 0;
   }
 
@@ -464,6 +470,7 @@ export class InboundTensors {
     this.#skipped.clear();
     this.#dirty.clear();
     this.#unconfirmed.clear();
+    this.#lastFilled = undefined;
     this.#timed.clear();
     this.#earliestMs = Number.POSITIVE_INFINITY;
     this.#current = undefined;
@@ -517,6 +524,7 @@ export class InboundTensors {
     this.#open.delete(stream.id);
     this.#dirty.delete(stream);
     this.#unconfirmed.delete(stream);
+    if (this.#lastFilled === stream) this.#lastFilled = undefined;
     if (!this.#timed.delete(stream)) return;
     this.#earliestMs = Number.POSITIVE_INFINITY;
     for (const { deadlineAtMs } of this.#timed) this.#earliestMs = Math.min(this.#earliestMs, deadlineAtMs);

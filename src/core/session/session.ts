@@ -277,7 +277,7 @@ export class Session implements FrameConsumer {
   /** There may be room again. */
   handleRoom(nowMs: number): void {
     this.#nowMs = nowMs;
-    this.#withTensors((tensors) => tensors.flush(this.#nowMs));
+    this.#flush();
     if (!this.#reader.stalled || !this.#beginRead(nowMs)) return;
     const before = this.#framesIn + this.#inbound.payloadBytes;
     try {
@@ -641,6 +641,16 @@ export class Session implements FrameConsumer {
     }
   }
 
+  /** As `#withTensors`, and nothing is made for it: it follows every read. */
+  #flush(): void {
+    if (!this.#tensors || this.closed) return;
+    try {
+      this.#tensors.flush(this.#nowMs);
+    } catch (error) {
+      this.#readFailed(error);
+    }
+  }
+
   #useTensors(peer: CapsRecord): void {
     const { role, limits, crypto, bookOf } = this.#config;
     this.#outbound.useCredit(peer.initialCreditBytes);
@@ -827,7 +837,7 @@ export class Session implements FrameConsumer {
       this.#lastStallEndMs = nowMs;
       this.#stalledSinceMs = undefined;
     }
-    this.#withTensors((tensors) => tensors.flush(this.#nowMs));
+    this.#flush();
     this.#checkDrained();
   }
 
