@@ -58,6 +58,7 @@ export { swapBytes } from "./core/tensor/swap_bytes.ts";
 export type { TensorArray } from "./core/tensor/typed_view.ts";
 export type { Subscription } from "./core/topics/subscriptions.ts";
 export type { TapCounters } from "./core/topics/taps.ts";
+export type { TrafficObserver, TrafficStream } from "./core/traffic.ts";
 export { formatNodeId, parseNodeId } from "./core/wire/node_id.ts";
 export type { TensorGroup, TensorShard } from "./core/wire/records/open_fields.ts";
 export {

@@ -9,7 +9,7 @@ import { ReplayWindow } from "./auth/replay_window.ts";
 import type { ResumeAnswer } from "./delivery.ts";
 import { Driver } from "./driver.ts";
 import { AsocError, AuthError, ClosedError, ConnectionError, describe, LimitError } from "./errors.ts";
-import { IncomingStream } from "./incoming.ts";
+import { IncomingStream, type Tensor } from "./incoming.ts";
 import type { NodeConfig, NodeEvent } from "./node_events.ts";
 import { Outgoing, unknownPeer } from "./outgoing.ts";
 import type { Address, Conn, Runtime } from "./runtime.ts";
@@ -24,6 +24,7 @@ import type { ArrivingStream, Opened, SessionCounters, SessionEvent } from "./se
 import { type Link, type Peer, peerOf, type Swarm, type Target } from "./swarm/swarm.ts";
 import { BufferPool } from "./tensor/buffer_pool.ts";
 import { MemoryAccounts } from "./tensor/memory_account.ts";
+import type { Traffic } from "./traffic.ts";
 import { keyOf, Transfers } from "./transfers.ts";
 import { communityHash } from "./wire/beacon.ts";
 import { fromHex, toHex } from "./wire/bytes.ts";
@@ -106,6 +107,7 @@ export class Connections {
   readonly #runtime: Runtime;
   readonly #config: NodeConfig;
   readonly #swarm: Swarm;
+  readonly #traffic: Traffic;
   readonly #listener: ConnectionsListener;
   readonly #admission: Admission;
   readonly #hellos: ReplayWindow;
@@ -144,7 +146,14 @@ export class Connections {
   /** Why a peer may not have read all that was sent to it before the close. */
   #unread: AsocError | undefined;
 
-  constructor(runtime: Runtime, config: NodeConfig, swarm: Swarm, listener: ConnectionsListener) {
+  constructor(
+    runtime: Runtime,
+    config: NodeConfig,
+    swarm: Swarm,
+    traffic: Traffic,
+    listener: ConnectionsListener,
+  ) {
+    this.#traffic = traffic;
     this.#runtime = runtime;
     this.#config = config;
     this.#swarm = swarm;
@@ -357,6 +366,7 @@ export class Connections {
     const { link } = connection;
     connection.incoming.delete(stream);
     if (link?.nodeId) this.#transfers.forget(link.nodeId, stream.description.transferId);
+    if (incoming?.watched) incoming.watched.cuts++;
     if (!incoming || !link?.nodeId || this.#closing) {
       this.#giveUpOn(stream, incoming, link && peerOf(link), error);
       return;
@@ -385,6 +395,7 @@ export class Connections {
     stream.fail(failure);
     stream.dropMemory();
     if (peer) this.#listener.emit({ kind: "streamFailed", peer, streamId: stream.id, error: failure });
+    incoming?.watched?.received();
     incoming?.notify();
   }
 
@@ -493,7 +504,7 @@ export class Connections {
         crypto,
         pool: this.#pool,
         ...(challenge === undefined ? {} : { challenge }),
-        unixMs: () => clock.unixS() * 1000,
+        unixMs: () => clock.unixMs(),
         ...(this.#x1 ? { x1: this.#x1 } : {}),
         isLegacy: (peerId) => this.#legacy.has(formatNodeId(peerId)),
         mustProve: (peerId) => this.#mustProve(peerId, target, dialled),
@@ -573,8 +584,7 @@ export class Connections {
         this.#started(connection, event.stream);
         break;
       case "readable":
-        connection.incoming.get(event.stream)?.notify();
-        if (event.stream.ended) connection.incoming.delete(event.stream);
+        this.#readable(connection, event.stream);
         break;
       case "sent":
         connection.outgoing.get(event.stream)?.notify();
@@ -658,6 +668,16 @@ export class Connections {
     this.#look();
   }
 
+  #readable({ incoming }: Connection, stream: ArrivingStream): void {
+    const read = incoming.get(stream);
+    if (!read) return;
+    if (stream.ended) {
+      incoming.delete(stream);
+      read.watched?.received();
+    }
+    read.notify();
+  }
+
   #look(): void {
     for (const look of [...this.#watchers]) look();
   }
@@ -682,9 +702,11 @@ export class Connections {
         return;
       }
     }
-    const incoming = new IncomingStream(connection.driver, stream, peer, (tensor) => {
+    const assembled = (tensor: Tensor) => {
       if (tensor.description) this.#listener.whole(peer, tensor.description, tensor.bytes);
-    });
+    };
+    const watched = this.#traffic.arriving(peer, stream);
+    const incoming = new IncomingStream(connection.driver, stream, peer, assembled, watched);
     connection.incoming.set(stream, incoming);
     this.#listener.emit({ kind: "streamStarted", peer, streamId: stream.id });
     if (this.#listener.arrived(incoming)) return;

@@ -10,7 +10,7 @@ import { checkPart, type Outgoing, sendTo } from "./outgoing.ts";
 import type { Clock } from "./runtime.ts";
 import type { SendOptions, SendPlan, SendReport } from "./send_plan.ts";
 import type { Peer } from "./swarm/swarm.ts";
-import type { TensorReader } from "./tensor/source.ts";
+import type { Rereadable } from "./tensor/source.ts";
 
 /** What the other side has of a transfer. */
 export interface ResumeAnswer {
@@ -31,9 +31,6 @@ export interface Roads {
   /** RESUME? on such a connection. Rejects with ConnectionError when that ends first. Undefined: the peer speaks only v1. Throws ASOC_UNKNOWN_PEER. */
   askResume(peerId: string, transferId: Uint8Array): Promise<ResumeAnswer> | undefined;
 }
-
-/** Bytes of the tensor that can be read again. */
-export type Rereadable = Uint8Array | TensorReader;
 
 export async function deliver(
   roads: Roads,

@@ -1,7 +1,7 @@
 /** The async shell around `Discovery`: its socket, its beacons, its timer. */
 import { isLoopback } from "./address.ts";
 import type { Discovery, DiscoveryEvent } from "./discovery/discovery.ts";
-import type { Address, DatagramSocket, Runtime, Timer } from "./runtime.ts";
+import type { Address, Clock, DatagramSocket, Runtime, Timer } from "./runtime.ts";
 
 const LIMITED_BROADCAST = "255.255.255.255";
 
@@ -53,7 +53,7 @@ export class DiscoveryLoop {
   receive(packet: Uint8Array, from: Address): void {
     if (this.#closed || (isLoopback(this.#host) && !isLoopback(from.host))) return;
     const { clock } = this.#runtime;
-    this.#discovery.handleDatagram(packet, from, clock.nowMs(), clock.unixS());
+    this.#discovery.handleDatagram(packet, from, clock.nowMs(), unixSeconds(clock));
     this.pump();
   }
 
@@ -62,7 +62,7 @@ export class DiscoveryLoop {
     const { clock } = this.#runtime;
     const nowMs = clock.nowMs();
     this.#discovery.handleTimeout(nowMs);
-    const beacon = this.#discovery.pollBeacon(nowMs, clock.unixS());
+    const beacon = this.#discovery.pollBeacon(nowMs, unixSeconds(clock));
     if (beacon) this.#send(beacon);
     for (let event = this.#discovery.pollEvent(); event; event = this.#discovery.pollEvent())
       this.#onEvent(event);
@@ -100,3 +100,5 @@ export function broadcastAddresses(host: string, runtime: Pick<Runtime, "interfa
   const own = runtime.interfaces().filter((entry) => everywhere || entry.address === host);
   return [...new Set([...(everywhere ? [LIMITED_BROADCAST] : []), ...own.map((entry) => entry.broadcast)])];
 }
+
+const unixSeconds = (clock: Clock) => Math.floor(clock.unixMs() / 1000);

@@ -7,6 +7,7 @@ import type { ArrivingStream } from "./session/session_types.ts";
 import type { Peer } from "./swarm/swarm.ts";
 import { parseDType } from "./tensor/dtype.ts";
 import { type TensorArray, typedView } from "./tensor/typed_view.ts";
+import type { WatchedStream } from "./traffic.ts";
 
 /** Who carries a stream: its connection, or the node while it has none. */
 export interface StreamCarrier {
@@ -113,6 +114,7 @@ export class IncomingStream {
   #carrier: StreamCarrier;
   readonly #stream: ArrivingStream;
   readonly #assembled: (tensor: Tensor) => void;
+  readonly #watched: WatchedStream | undefined;
   #wake: (() => void) | undefined;
   /** Who sends it, as known when it started. */
   readonly peer: Peer;
@@ -123,8 +125,10 @@ export class IncomingStream {
     stream: ArrivingStream,
     peer: Peer,
     assembled: (tensor: Tensor) => void = () => {},
+    watched?: WatchedStream,
   ) {
     this.#assembled = assembled;
+    this.#watched = watched;
     this.#carrier = carrier;
     this.#stream = stream;
     this.peer = peer;
@@ -179,6 +183,11 @@ export class IncomingStream {
     return this.#stream;
   }
 
+  /** @internal What those see of it who watch the node. */
+  get watched(): WatchedStream | undefined {
+    return this.#watched;
+  }
+
   /** @internal Its connection broke, or another one carries it now. */
   moveTo(carrier: StreamCarrier): void {
     this.#carrier = carrier;
@@ -222,6 +231,7 @@ export class IncomingStream {
     this.#carrier.room(); // memory of the connection's own window is back
     const { peer, streamId, description } = this;
     const tensor = new Tensor(peer, streamId, whole, () => this.#carrier.room(), description);
+    this.#watched?.data(tensor.bytes);
     this.#assembled(tensor);
     return tensor;
   }
@@ -245,6 +255,7 @@ export class IncomingStream {
         const piece = this.#stream.error ? undefined : this.#stream.takePiece();
         if (piece) {
           held = piece;
+          this.#watched?.data(piece.bytes);
           yield piece.bytes;
           this.#stream.releasePiece(piece);
           held = undefined;

@@ -6,7 +6,7 @@
 import { formatAddress } from "./address.ts";
 import { Channel } from "./channel.ts";
 import { Connections } from "./connections.ts";
-import { deliver, type Rereadable } from "./delivery.ts";
+import { deliver } from "./delivery.ts";
 import { Discovery, type DiscoveryEvent, describeRefused } from "./discovery/discovery.ts";
 import { DiscoveryLoop } from "./discovery_loop.ts";
 import { AsocError, ClosedError } from "./errors.ts";
@@ -25,9 +25,10 @@ import { type SendOptions, SendPlan, type SendReport, TransferIds } from "./send
 import type { TensorDescription } from "./session/description.ts";
 import { type Peer, Swarm } from "./swarm/swarm.ts";
 import { dtypeName } from "./tensor/dtype.ts";
-import { describeSource, type TensorData, type TensorSource } from "./tensor/source.ts";
+import { describeSource, type Rereadable, type TensorData, type TensorSource } from "./tensor/source.ts";
 import { type Subscription, Subscriptions } from "./topics/subscriptions.ts";
 import { Tapping } from "./topics/tapping.ts";
+import { seenByAll, Traffic, type TrafficObserver, type TrafficStream, watchedDelivery } from "./traffic.ts";
 import { toHex } from "./wire/bytes.ts";
 import { compileGlob } from "./wire/glob.ts";
 import { readU32 } from "./wire/header.ts";
@@ -43,6 +44,7 @@ export class AsocNode {
   readonly #subscriptions = new Subscriptions<IncomingStream>();
   readonly #tapping: Tapping<SendOptions & Pick<TensorData, "dtype" | "shape">>;
   readonly #transferIds: TransferIds;
+  readonly #traffic: Traffic;
   /** Ends copies for taps. */
   readonly #copying = new AbortController();
   /** Discovered peers without beacons whose connections were not silent for long enough when we looked. */
@@ -74,7 +76,8 @@ export class AsocNode {
     this.#hub = new EventHub(limits.maxQueuedEvents);
     this.#incoming = new Channel(limits.maxQueuedStreams);
     this.incoming = this.#incoming;
-    this.#connections = new Connections(runtime, config, this.#swarm, {
+    this.#traffic = new Traffic(() => runtime.clock.unixMs());
+    this.#connections = new Connections(runtime, config, this.#swarm, this.#traffic, {
       changed: () => this.#pump(),
       emit: (event) => this.#hub.emit(event),
       arrived: (stream) => {
@@ -149,6 +152,19 @@ export class AsocNode {
     return this.#hub.subscribe();
   }
 
+  /**
+   * Tells `observer` of every tensor that begins to pass from now on, in either direction, and shows it their bytes where it
+   * asks for them; see `TrafficObserver`. The function that is returned ends it.
+   */
+  observe(observer: TrafficObserver): () => void {
+    return this.#traffic.observe(observer);
+  }
+
+  /** Tensors on their way that began while somebody observed. */
+  traffic(): readonly TrafficStream[] {
+    return this.#traffic.live;
+  }
+
   get stats(): NodeStats {
     return {
       ...this.#connections.stats,
@@ -207,14 +223,9 @@ export class AsocNode {
     const plan = this.#plan(source, options);
     const { memory, reader, parts } = plan.described;
     if (!parts) return this.#deliver(id, (memory ?? reader) as Rereadable, plan, options); // one of the three is there
-    const outgoing = this.#connections.open(id, options, plan);
-    try {
-      const [error] = await sendTo([outgoing], parts, signal);
-      if (error !== undefined) throw error;
-    } finally {
-      outgoing.release();
-    }
-    return outgoing.report(plan);
+    const [outcome] = await this.#sendParts([id], parts, plan, options);
+    if (!outcome?.report) throw outcome?.error;
+    return outcome.report;
   }
 
   /**
@@ -233,23 +244,7 @@ export class AsocNode {
       const one = (memory ?? reader) as Rereadable; // one of the three is there
       return Promise.all(targets.map((to) => this.#outcome(to, one, plan, options)));
     }
-    const outcomes: SendOutcome[] = [];
-    const outgoing: Outgoing[] = [];
-    for (const to of targets) {
-      try {
-        outgoing.push(this.#connections.open(typeof to === "string" ? to : to.id, options, plan));
-      } catch (error) {
-        if (!(error instanceof AsocError) || typeof to === "string") throw error;
-        outcomes.push({ peer: to, report: undefined, error });
-      }
-    }
-    const errors = await sendTo(outgoing, parts, options.signal);
-    for (const [index, one] of outgoing.entries()) {
-      one.release();
-      const error = errors[index];
-      outcomes.push({ peer: one.peer, report: error === undefined ? one.report(plan) : undefined, error });
-    }
-    return outcomes;
+    return this.#sendParts(targets, parts, plan, options);
   }
 
   /**
@@ -289,16 +284,8 @@ export class AsocNode {
   /** A tensor was received whole: peers may have asked for copies. */
   #passed(peer: Peer, description: TensorDescription, bytes: Uint8Array): void {
     if (!this.#tapping.any) return;
-    const { topic, priority, dtype, shape, metadata, step, shard, traceparent } = description;
-    const carry = {
-      topic,
-      dtype,
-      shape,
-      ...(metadata === undefined ? {} : { metadata }),
-      ...(step === undefined ? {} : { step }),
-      ...(shard === undefined ? {} : { shard }),
-      ...(traceparent === undefined ? {} : { traceparent }),
-    };
+    const { topic, priority } = description;
+    const carry = carried(description, description.dtype, description.shape);
     this.#tapping.pass({ topic, priority, from: peer.id, bytes, carry }, this.#runtime.clock.nowMs());
   }
 
@@ -306,27 +293,57 @@ export class AsocNode {
     const { crypto, clock } = this.#runtime;
     const plan = new SendPlan(describeSource(source), options, crypto, clock.nowMs(), this.#transferIds);
     const { memory, dtype, shape } = plan.described;
-    const { topic = "", metadata, step, shard, traceparent } = options;
-    if (this.#tapping.any && memory && topic !== "" && plan.priority > 0) {
-      const carry = {
-        topic,
-        dtype: dtype && dtypeName(dtype),
-        shape,
-        ...(metadata === undefined ? {} : { metadata }),
-        ...(step === undefined ? {} : { step }),
-        ...(shard === undefined ? {} : { shard }),
-        ...(traceparent === undefined ? {} : { traceparent }),
-      };
-      this.#tapping.pass(
-        { topic, priority: plan.priority, from: undefined, bytes: memory, carry },
-        clock.nowMs(),
-      );
+    const { topic = "" } = options;
+    const { priority } = plan;
+    if (this.#tapping.any && memory && topic !== "" && priority > 0) {
+      const carry = carried({ ...options, topic }, dtype && dtypeName(dtype), shape);
+      this.#tapping.pass({ topic, priority, from: undefined, bytes: memory, carry }, clock.nowMs());
     }
     return plan;
   }
 
   #deliver(id: string, source: Rereadable, plan: SendPlan, options: SendOptions): Promise<SendReport> {
-    return deliver(this.#connections, this.#runtime.clock, this.#config.limits, id, source, plan, options);
+    const watched = this.#traffic.leaving(this.#swarm.findPeer(id), plan, options);
+    const { clock } = this.#runtime;
+    const { limits } = this.#config;
+    if (!watched) return deliver(this.#connections, clock, limits, id, source, plan, options);
+    return watchedDelivery(watched, source, options, (seen, moved) =>
+      deliver(this.#connections, clock, limits, id, seen, plan, moved),
+    );
+  }
+
+  /** An iterable is read once, for all of them. Throws what opening a stream to one who is named by a string throws. */
+  async #sendParts(
+    targets: readonly (string | Peer)[],
+    parts: NonNullable<SendPlan["described"]["parts"]>,
+    plan: SendPlan,
+    options: SendOptions,
+  ): Promise<SendOutcome[]> {
+    const outcomes: SendOutcome[] = [];
+    const outgoing: Outgoing[] = [];
+    for (const to of targets) {
+      try {
+        outgoing.push(this.#connections.open(typeof to === "string" ? to : to.id, options, plan));
+      } catch (error) {
+        if (error instanceof AsocError && typeof to !== "string") {
+          outcomes.push({ peer: to, report: undefined, error });
+          continue;
+        }
+        for (const one of outgoing) one.abandon();
+        throw error;
+      }
+    }
+    for (const one of outgoing) one.watched = this.#traffic.leaving(one.peer, plan, options);
+    const errors = await sendTo(outgoing, seenByAll(outgoing, parts), options.signal);
+    for (const [index, one] of outgoing.entries()) {
+      one.release();
+      const error = errors[index];
+      const report = error === undefined ? one.report(plan) : undefined;
+      if (report) one.watched?.sent(report);
+      else one.watched?.failed(error);
+      outcomes.push({ peer: one.peer, report, error });
+    }
+    return outcomes;
   }
 
   async #outcome(
@@ -449,4 +466,24 @@ export class AsocNode {
       this.#hub.close();
     }
   }
+}
+
+/** What a copy says of the tensor that it is a copy of. */
+function carried(
+  said: Pick<TensorDescription, "topic"> & {
+    readonly [Said in "metadata" | "step" | "shard" | "traceparent"]?: TensorDescription[Said];
+  },
+  dtype: string | undefined,
+  shape: readonly number[],
+): SendOptions & Pick<TensorData, "dtype" | "shape"> {
+  const { topic, metadata, step, shard, traceparent } = said;
+  return {
+    topic,
+    dtype,
+    shape,
+    ...(metadata === undefined ? {} : { metadata }),
+    ...(step === undefined ? {} : { step }),
+    ...(shard === undefined ? {} : { shard }),
+    ...(traceparent === undefined ? {} : { traceparent }),
+  };
 }

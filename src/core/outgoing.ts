@@ -5,6 +5,7 @@ import type { SendOptions, SendPlan, SendReport } from "./send_plan.ts";
 import { digestText } from "./session/digest.ts";
 import type { OutboundStream, TensorSending } from "./session/outbound.ts";
 import type { Peer } from "./swarm/swarm.ts";
+import type { WatchedStream } from "./traffic.ts";
 
 /** One destination: its stream, and who waits for it. */
 export class Outgoing {
@@ -14,6 +15,8 @@ export class Outgoing {
   readonly #baseOffset: number;
   #wake: (() => void) | undefined;
   #onProgress: ((sentBytes: number, peer: Peer) => void) | undefined;
+  /** What those see of it who watch the node, where it is told here. */
+  watched: WatchedStream | undefined;
   /** Called when the stream has failed. */
   onFailed: (() => void) | undefined;
 
@@ -40,7 +43,9 @@ export class Outgoing {
 
   /** The driver has news of it. */
   notify(): void {
-    this.#onProgress?.(this.#baseOffset + this.stream.sentBytes, this.peer);
+    const sentBytes = this.#baseOffset + this.stream.sentBytes;
+    if (this.watched) this.watched.movedBytes = sentBytes;
+    this.#onProgress?.(sentBytes, this.peer);
     if (this.stream.error) this.onFailed?.();
     if (!this.stream.writable && !this.stream.settled) return;
     const wake = this.#wake;

@@ -107,8 +107,8 @@ export interface Timer {
 export interface Clock {
   /** Monotonic milliseconds. */
   nowMs(): number;
-  /** Wall clock, whole seconds since 1970. */
-  unixS(): number;
+  /** Wall clock, milliseconds since 1970. */
+  unixMs(): number;
   /** Calls `run` once after `delayMs`. */
   after(delayMs: number, run: () => void): Timer;
 }

@@ -1,9 +1,9 @@
 /** One tensor over as many connections as it takes: whole, once, and no more sent than is missing. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { deliver, type Rereadable } from "../../src/core/delivery.ts";
+import { deliver } from "../../src/core/delivery.ts";
 import { type SendOptions, SendPlan, type SendReport } from "../../src/core/send_plan.ts";
-import { describeSource } from "../../src/core/tensor/source.ts";
+import { describeSource, type Rereadable } from "../../src/core/tensor/source.ts";
 import { settled } from "../support/core_conn.ts";
 import { patternBytes, testCrypto } from "../support/core_crypto.ts";
 import { PEER_ID, TensorRoads } from "../support/tensor_roads.ts";

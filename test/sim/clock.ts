@@ -148,8 +148,8 @@ export class SimClock implements Clock {
     return this.#time.nowMs();
   }
 
-  unixS(): number {
-    return EPOCH_S + this.#skewS + Math.floor(this.#time.nowMs() / 1000);
+  unixMs(): number {
+    return (EPOCH_S + this.#skewS) * 1000 + Math.floor(this.#time.nowMs());
   }
 
   after(delayMs: number, run: () => void): Timer {

@@ -77,7 +77,7 @@ test("a discovered peer is dropped after three failed dials, and its beacons are
       communityHash: communityHash("default", crypto),
       nodeId,
       tcpPort: PORT,
-      unixS: clock.unixS(),
+      unixS: Math.floor(clock.unixMs() / 1000),
       challenge,
     };
     await socket.send(encodeBeacon(fields, utf8(KEY), crypto), { host: "255.255.255.255", port: 9999 });

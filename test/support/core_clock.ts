@@ -8,8 +8,8 @@ export class TestClock implements Clock {
   nowMs(): number {
     return this.#nowMs;
   }
-  unixS(): number {
-    return 1_700_000_000 + Math.floor(this.#nowMs / 1000);
+  unixMs(): number {
+    return 1_700_000_000_000 + Math.floor(this.#nowMs);
   }
   after(delayMs: number, run: () => void): { cancel(): void } {
     const timer = { atMs: this.#nowMs + delayMs, run };

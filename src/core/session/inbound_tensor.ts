@@ -14,7 +14,7 @@ import { equalBytes } from "../wire/bytes.ts";
 import type { CloseRecord } from "../wire/records/close.ts";
 import type { CreditWindow } from "./credit_window.ts";
 import type { TensorDescription } from "./description.ts";
-import { TensorDigest } from "./digest.ts";
+import { digestText, TensorDigest } from "./digest.ts";
 import type { InboundContext, Piece, Whole } from "./inbound_stream.ts";
 import { joinInto, retire, type Segment, segmentOf } from "./tensor_segments.ts";
 
@@ -93,6 +93,11 @@ export class InboundTensor {
   get hasPieces(): boolean {
     const first = this.#segments[0];
     return this.#way === "chunks" && first !== undefined && first.filled > first.read;
+  }
+  /** Its digest as people read it, once it has come whole. */
+  get digestText(): string | undefined {
+    if (!this.ended || this.error) return undefined;
+    return digestText(this.description.digest, this.#digest.finish());
   }
   get discarded(): boolean {
     return this.#way === "discard";

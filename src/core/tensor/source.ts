@@ -7,6 +7,9 @@ import { dtypeOf, type TensorArray } from "./typed_view.ts";
 /** Reads the same bytes again from `fromByte` on, as often as it is asked: what is sent so survives a broken connection. */
 export type TensorReader = (fromByte: number) => AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
+/** Bytes that can be read again. */
+export type Rereadable = Uint8Array | TensorReader;
+
 /**
  * The bytes of a tensor. Memory may not change until the send settles; a part of an iterable not until the next one is
  * asked for.

@@ -9,7 +9,7 @@ const MAX_DELAY_MS = 2 ** 31 - 1;
 
 export const clock: Clock = {
   nowMs: () => performance.now(),
-  unixS: () => Math.floor(Date.now() / 1000),
+  unixMs: () => Date.now(),
   after(delayMs, run) {
     const timer = setTimeout(run, Math.min(Math.ceil(delayMs), MAX_DELAY_MS));
     return { cancel: () => clearTimeout(timer) };
