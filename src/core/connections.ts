@@ -4,91 +4,34 @@
  */
 import { formatAddress } from "./address.ts";
 import { Admission, type RefusalReason } from "./auth/admission.ts";
-import { KnownPeers } from "./auth/known_peers.ts";
-import { ReplayWindow } from "./auth/replay_window.ts";
+import { isBlamed } from "./auth/blame.ts";
+import { Callers } from "./callers.ts";
+import type { Connection } from "./connection.ts";
 import type { ResumeAnswer } from "./delivery.ts";
 import { Driver } from "./driver.ts";
-import { AsocError, AuthError, ClosedError, ConnectionError, describe, LimitError } from "./errors.ts";
+import { AsocError, ClosedError, ConnectionError, describe, LimitError } from "./errors.ts";
 import { IncomingStream, type Tensor } from "./incoming.ts";
 import type { NodeConfig, NodeEvent } from "./node_events.ts";
 import { Outgoing, unknownPeer } from "./outgoing.ts";
+import { Resuming } from "./resuming.ts";
+import { ConnectionRoads } from "./roads.ts";
 import type { Address, Conn, Runtime } from "./runtime.ts";
 import type { SendOptions, SendPlan } from "./send_plan.ts";
 import type { TensorDescription } from "./session/description.ts";
-import { incomplete } from "./session/faults.ts";
 import { InboundTensor } from "./session/inbound_tensor.ts";
 import type { X1Config } from "./session/negotiation.ts";
-import type { OutboundStream } from "./session/outbound.ts";
 import { Session } from "./session/session.ts";
-import type { ArrivingStream, Opened, SessionCounters, SessionEvent } from "./session/session_types.ts";
+import type { ArrivingStream, Opened, SessionEvent } from "./session/session_types.ts";
+import { SessionTotals } from "./session_totals.ts";
 import { type Link, type Peer, peerOf, type Swarm, type Target } from "./swarm/swarm.ts";
 import { BufferPool } from "./tensor/buffer_pool.ts";
 import { MemoryAccounts } from "./tensor/memory_account.ts";
 import type { Traffic } from "./traffic.ts";
-import { keyOf, Transfers } from "./transfers.ts";
 import { communityHash } from "./wire/beacon.ts";
-import { fromHex, toHex } from "./wire/bytes.ts";
 import { readU32 } from "./wire/header.ts";
-import { formatNodeId, isVersion8, parseNodeId } from "./wire/node_id.ts";
+import { formatNodeId } from "./wire/node_id.ts";
 import { GoawayCode } from "./wire/records/goaway.ts";
 import type { TapRecord, UntapRecord } from "./wire/records/tap.ts";
-
-interface Connection {
-  readonly driver: Driver;
-  readonly direction: "outbound" | "inbound";
-  readonly remote: Address;
-  readonly target: Target | undefined;
-  /** What we dialled, as we dialled it. */
-  readonly dialled: Address | undefined;
-  /** Of our HELLO, for outbound ones. */
-  readonly challenge: number | undefined;
-  link: Link | undefined;
-  /** Whose memory its tensors use; known once it is open. */
-  account: string | undefined;
-  readonly outgoing: Map<OutboundStream, Outgoing>;
-  readonly incoming: Map<ArrivingStream, IncomingStream>;
-  /** Transfers that we have asked about, and who waits for the answer. */
-  readonly asked: Map<string, { resolve(answer: ResumeAnswer): void; reject(error: AsocError): void }>;
-}
-
-/** What goes with a transfer whose connection broke. */
-interface Suspended {
-  readonly incoming: IncomingStream;
-  readonly peer: Peer;
-  readonly error: AsocError;
-}
-
-type CounterName = keyof SessionCounters;
-const COUNTERS: readonly CounterName[] = [
-  "framesIn",
-  "framesOut",
-  "payloadBytesIn",
-  "payloadBytesOut",
-  "unknownFrames",
-  "controlFrames",
-  "copiedBytes",
-  "grownBytes",
-  "coalescedBytes",
-];
-
-/** Faults that count against an address. A connection that said nothing may be a health check. */
-const BLAMED = new Set([
-  "ASOC_WRONG_KEY",
-  "ASOC_BAD_HANDSHAKE",
-  "ASOC_BAD_VERSION",
-  "ASOC_REPLAYED_HELLO",
-  "ASOC_HANDSHAKE_TIMEOUT",
-  "ASOC_TRUNCATED_FRAME",
-  "ASOC_WRONG_COMMUNITY",
-  "ASOC_BAD_PROOF",
-  "ASOC_DOWNGRADE",
-  "ASOC_BAD_PUBLIC_KEY",
-  "ASOC_BAD_RECORD",
-  "ASOC_UNEXPECTED_RECORD",
-  "ASOC_UNKNOWN_CRITICAL_RECORD",
-  "ASOC_RECORD_LIMIT",
-  "ASOC_FRAME_TOO_LARGE",
-]);
 
 /** What a node wants to hear of its connections. */
 export interface ConnectionsListener {
@@ -110,35 +53,15 @@ export class Connections {
   readonly #traffic: Traffic;
   readonly #listener: ConnectionsListener;
   readonly #admission: Admission;
-  readonly #hellos: ReplayWindow;
   readonly #pool: BufferPool;
   readonly #accounts: MemoryAccounts;
-  /** Who may not come without proof any more. */
-  readonly #proven: KnownPeers;
-  /** Uuids that came without CAPS: the next time nobody waits for it. */
-  readonly #legacy: KnownPeers;
+  readonly #callers: Callers;
+  readonly #resuming: Resuming;
+  readonly #roads: ConnectionRoads;
   readonly #x1: X1Config | undefined;
-  readonly #ownId: string;
   readonly #connections = new Set<Connection>();
-  readonly #transfers: Transfers<Connection, Suspended>;
-  /** Who has asked about a transfer that is still on an older connection. */
-  readonly #questions = new Map<string, { readonly connection: Connection; readonly transferId: string }>();
-  /** Called whenever a connection opens or ends. */
-  readonly #watchers = new Set<() => void>();
   readonly #byLink = new Map<number, Connection>();
-  /** Challenges of our HELLOs that are not answered yet: they show a connection to ourselves. */
-  readonly #challenges = new Map<number, Target>();
-  readonly #retired: Record<CounterName, number> = {
-    framesIn: 0,
-    framesOut: 0,
-    payloadBytesIn: 0,
-    payloadBytesOut: 0,
-    unknownFrames: 0,
-    controlFrames: 0,
-    copiedBytes: 0,
-    grownBytes: 0,
-    coalescedBytes: 0,
-  };
+  readonly #totals = new SessionTotals();
   readonly #refused: Record<string, number> = {};
   readonly #dials = new AbortController();
   #closing = false;
@@ -158,18 +81,18 @@ export class Connections {
     this.#config = config;
     this.#swarm = swarm;
     this.#listener = listener;
-    this.#ownId = formatNodeId(config.nodeId);
     this.#admission = new Admission(config.limits);
-    this.#hellos = new ReplayWindow(config.limits.helloReplayWindowMs, config.limits.maxReplayEntries);
     this.#pool = new BufferPool({ ...config.limits, detachReleased: config.detachReleased });
     this.#accounts = new MemoryAccounts(this.#pool);
-    this.#proven = new KnownPeers(config.limits.maxReplayEntries);
-    this.#legacy = new KnownPeers(config.limits.maxReplayEntries);
-    this.#transfers = new Transfers(config.limits, runtime.clock, (stream, held) =>
-      this.#expired(stream, held),
+    const { crypto, clock } = runtime;
+    const { nodeId, legacy, limits } = config;
+    this.#callers = new Callers(formatNodeId(nodeId), legacy, limits, crypto, (target) =>
+      swarm.handleSelf(target),
     );
-    this.#transfers.onSettled = (key) => this.#answerLate(key);
-    const { crypto } = runtime;
+    this.#resuming = new Resuming(limits, clock, (peer, streamId, error) =>
+      listener.emit({ kind: "streamFailed", peer, streamId, error }),
+    );
+    this.#roads = new ConnectionRoads(swarm, clock, limits, this.#byLink);
     if (config.extension) {
       this.#x1 = {
         communityHash: communityHash(config.community, crypto),
@@ -180,13 +103,8 @@ export class Connections {
   }
 
   get stats() {
-    const totals = { ...this.#retired };
-    for (const { driver } of this.#connections) {
-      const { counters } = driver.session;
-      for (const name of COUNTERS) totals[name] += counters[name];
-    }
     return {
-      ...totals,
+      ...this.#totals.with([...this.#connections].map(({ driver }) => driver.session.counters)),
       connections: this.#connections.size,
       memoryUsedBytes: this.#pool.usedBytes,
       memoryIdleBytes: this.#pool.idleBytes,
@@ -206,7 +124,6 @@ export class Connections {
 
   /** A new stream to the peer `id` that carries `plan` from `baseOffset` on. Throws ASOC_CLOSED, ASOC_UNKNOWN_PEER, RangeError. */
   open(id: string, options: SendOptions, plan: SendPlan, baseOffset = 0): Outgoing {
-    if (this.#closing) throw new ClosedError("ASOC_CLOSED", `Cannot send to ${id}: the node is closed`);
     const { chunkBytes } = options;
     if (
       chunkBytes !== undefined &&
@@ -214,9 +131,8 @@ export class Connections {
     ) {
       throw new RangeError(`chunkBytes: expected a whole number from 1, got ${chunkBytes}`);
     }
-    const connection = this.#roadTo(id);
-    const link = connection?.link;
-    if (!link || !connection) throw unknownPeer(id, this.#swarm.peers());
+    const connection = this.#roads.take(id);
+    const link = connection.link as Link; // it is open
     const { session } = connection.driver;
     const tensor = session.tensors ? plan.at(baseOffset, this.#runtime.clock.nowMs()) : undefined;
     const outgoing = new Outgoing(connection.driver, peerOf(link), options, tensor, {
@@ -228,62 +144,23 @@ export class Connections {
     return outgoing;
   }
 
-  /** The connection that takes streams to `id` now. */
-  #roadTo(id: string): Connection | undefined {
-    const link = this.#swarm.route(id, ({ id: linkId }) => {
-      const session = this.#byLink.get(linkId)?.driver.session;
-      return session?.open === true && !session.leaving;
-    });
-    return link && this.#byLink.get(link.id);
-  }
-
   // --- Roads: see `delivery.ts`
 
   peer(id: string): Peer {
-    const link = this.#roadTo(id)?.link;
-    if (!link) throw unknownPeer(id, this.#swarm.peers());
-    return peerOf(link);
+    return this.#roads.peer(id);
   }
 
   road(id: string, timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const settle = (run: () => void) => {
-        this.#watchers.delete(look);
-        timer.cancel();
-        signal?.removeEventListener("abort", abort);
-        run();
-      };
-      const abort = () => settle(() => reject(signal?.reason));
-      const look = () => {
-        if (this.#closing)
-          settle(() => reject(new ClosedError("ASOC_CLOSED", `Cannot send to ${id}: the node is closed`)));
-        else if (this.#roadTo(id)) settle(resolve);
-      };
-      const timer = this.#runtime.clock.after(Math.max(0, timeoutMs), () => {
-        const why = `The transfer to ${id} could not go on: no connection within ${this.#config.limits.resumeMs} ms (resumeMs)`;
-        settle(() => reject(new ConnectionError("ASOC_CONNECTION_LOST", why, { details: { id } })));
-      });
-      this.#watchers.add(look);
-      signal?.addEventListener("abort", abort, { once: true });
-      if (signal?.aborted) abort();
-      else look();
-    });
+    return this.#roads.wait(id, timeoutMs, signal);
   }
 
   askResume(id: string, transferId: Uint8Array): Promise<ResumeAnswer> | undefined {
-    const connection = this.#roadTo(id);
-    if (!connection) throw unknownPeer(id, this.#swarm.peers());
-    if (!connection.driver.session.tensors) return undefined;
-    return new Promise((resolve, reject) => {
-      connection.asked.set(toHex(transferId), { resolve, reject });
-      connection.driver.session.askResume(transferId);
-      connection.driver.pump();
-    });
+    return this.#roads.askResume(id, transferId);
   }
 
   /** Asks the peer `id` for copies of tensors, or for no more of them. Throws ASOC_UNKNOWN_PEER. */
   askTap(id: string, record: TapRecord | UntapRecord): void {
-    const connection = this.#roadTo(id);
+    const connection = this.#roads.find(id);
     if (!connection?.driver.session.tensors) throw unknownPeer(id, this.#swarm.peers());
     connection.driver.session.ask(record);
     connection.driver.pump();
@@ -318,7 +195,7 @@ export class Connections {
       code === GoawayCode.DUPLICATE ? "duplicate" : code === GoawayCode.STREAM_IDS ? "streamIds" : "shutdown";
     this.#swarm.handleGoaway(link, why, this.#runtime.clock.nowMs());
     this.#listener.changed();
-    this.#look();
+    this.#roads.changed();
   }
 
   /** Ids of a connection run out after some 2^31 tensors: it is given up while there are some left. */
@@ -329,74 +206,6 @@ export class Connections {
     driver.pump();
     this.#swarm.handleGoaway(link, "streamIds", nowMs);
     this.#listener.changed();
-  }
-
-  /** RESUME?: how much of a transfer is here? One that an older connection still holds has to be let go by that first. */
-  #resumeAsked(connection: Connection, transferId: string): void {
-    const { link, driver } = connection;
-    if (!link?.nodeId) return; // whoever speaks x1 has an id
-    const state = this.#transfers.stateOf(link.nodeId, transferId);
-    if (state.kind === "arriving") {
-      this.#questions.set(keyOf(link.nodeId, transferId), { connection, transferId });
-      if (state.owner === connection) return; // it will be answered when that has ended
-      const why = "Another connection of the same peer goes on in place of this one";
-      state.owner.driver.session.abort(
-        new ConnectionError("ASOC_CONNECTION_LOST", why),
-        this.#runtime.clock.nowMs(),
-      );
-      state.owner.driver.pump();
-      return;
-    }
-    const offset = state.kind === "delivered" ? undefined : state.kind === "suspended" ? state.offset : 0;
-    driver.session.answerResume(fromHex(transferId), offset);
-    driver.pump();
-  }
-
-  #answerLate(key: string): void {
-    const question = this.#questions.get(key);
-    if (!question) return;
-    this.#questions.delete(key);
-    if (this.#connections.has(question.connection))
-      this.#resumeAsked(question.connection, question.transferId);
-  }
-
-  /** The rest of a tensor may come on another connection. */
-  #cut(connection: Connection, stream: InboundTensor, error: AsocError): void {
-    const incoming = connection.incoming.get(stream);
-    const { link } = connection;
-    connection.incoming.delete(stream);
-    if (link?.nodeId) this.#transfers.forget(link.nodeId, stream.description.transferId);
-    if (incoming?.watched) incoming.watched.cuts++;
-    if (!incoming || !link?.nodeId || this.#closing) {
-      this.#giveUpOn(stream, incoming, link && peerOf(link), error);
-      return;
-    }
-    const { nodeId } = link;
-    const { transferId } = stream.description;
-    incoming.moveTo({
-      room: () => {},
-      giveUp: () => this.#transfers.giveUp(keyOf(nodeId, transferId)),
-      refuse: () => this.#transfers.giveUp(keyOf(nodeId, transferId)),
-    });
-    this.#transfers.suspend(nodeId, stream, { incoming, peer: peerOf(link), error });
-  }
-
-  #expired(stream: InboundTensor, { incoming, peer, error }: Suspended): void {
-    this.#giveUpOn(stream, incoming, peer, error);
-  }
-
-  #giveUpOn(
-    stream: InboundTensor,
-    incoming: IncomingStream | undefined,
-    peer: Peer | undefined,
-    error: AsocError,
-  ): void {
-    const failure = incomplete(stream, error);
-    stream.fail(failure);
-    stream.dropMemory();
-    if (peer) this.#listener.emit({ kind: "streamFailed", peer, streamId: stream.id, error: failure });
-    incoming?.watched?.received();
-    incoming?.notify();
   }
 
   /**
@@ -427,8 +236,8 @@ export class Connections {
   beginClose(): void {
     this.#closing = true;
     this.#dials.abort(new ClosedError("ASOC_CLOSED", "The node is closing"));
-    this.#transfers.close();
-    this.#look();
+    this.#resuming.close();
+    this.#roads.close();
   }
 
   /** Resolves when all connections have ended, by themselves or after `timeoutMs`; rejects when a peer may not have read all. */
@@ -506,11 +315,10 @@ export class Connections {
         ...(challenge === undefined ? {} : { challenge }),
         unixMs: () => clock.unixMs(),
         ...(this.#x1 ? { x1: this.#x1 } : {}),
-        isLegacy: (peerId) => this.#legacy.has(formatNodeId(peerId)),
-        mustProve: (peerId) => this.#mustProve(peerId, target, dialled),
-        bookOf: (peerId) =>
-          this.#transfers.bookOf(formatNodeId(peerId), connection, (held) => this.#resumed(connection, held)),
-        admit: (peerNodeId, peerChallenge) => this.#admit(peerNodeId, peerChallenge),
+        isLegacy: (peerId) => this.#callers.isLegacy(peerId),
+        mustProve: (peerId) => this.#callers.mustProve(peerId, target, dialled),
+        bookOf: (peerId) => this.#resuming.bookOf(formatNodeId(peerId), connection),
+        admit: (peerNodeId, peerChallenge) => this.#callers.judge(peerNodeId, peerChallenge, clock.nowMs()),
       },
       clock.nowMs(),
     );
@@ -531,40 +339,20 @@ export class Connections {
     connection.driver.start();
   }
 
-  #admit(nodeId: Uint8Array, challenge: number): AsocError | undefined {
-    const id = formatNodeId(nodeId);
-    if (id === this.#ownId) {
-      const target = this.#challenges.get(challenge);
-      if (!target) {
-        return new AuthError(
-          "ASOC_DUPLICATE_NODE_ID",
-          `HELLO refused: another node has this node's id ${id}`,
-        );
-      }
-      this.#swarm.handleSelf(target);
-      return new AuthError("ASOC_SELF_CONNECTION", `HELLO refused: ${target.key} is this node itself`);
-    }
-    if (this.#hellos.enter(id, challenge, this.#runtime.clock.nowMs()) !== undefined) {
-      return new AuthError("ASOC_REPLAYED_HELLO", `HELLO refused: ${id} has used this challenge before`);
-    }
-    return undefined;
-  }
-
   /** Dials `target`; the swarm hears how it went. */
   async dial(target: Target, address: Address): Promise<void> {
-    const { transport, crypto, clock } = this.#runtime;
+    const { transport, clock } = this.#runtime;
     const { limits } = this.#config;
-    let challenge = readU32(crypto.randomBytes(4), 0);
-    while (this.#challenges.has(challenge)) challenge = readU32(crypto.randomBytes(4), 0);
+    const challenge = this.#callers.challengeFor(target);
     try {
       const conn = await transport.dial(address, {
         timeoutMs: limits.dialTimeoutMs,
         signal: this.#dials.signal,
       });
       if (this.#closing) return conn.abort();
-      this.#challenges.set(challenge, target);
       this.#connect(conn, target, address, challenge);
     } catch (error) {
+      this.#callers.forgetChallenge(challenge);
       if (this.#closing) return;
       const cause =
         error instanceof AsocError
@@ -600,12 +388,12 @@ export class Connections {
         }
         break;
       case "resumed":
-        break; // `#resumed` has heard of it from the book
+        break; // `Resuming` has heard of it from the book
       case "cut":
-        this.#cut(connection, event.stream, event.error);
+        this.#resuming.handleCut(connection, event.stream, event.error);
         break;
       case "resumeAsked":
-        this.#resumeAsked(connection, event.transferId);
+        this.#resuming.handleAsked(connection, event.transferId);
         break;
       case "resumeAnswered": {
         const caps = connection.driver.session.peer;
@@ -632,28 +420,16 @@ export class Connections {
     }
   }
 
-  /** The uuid has proven itself before, or says that it can; or so has whoever answered where we dial; or nobody may be without. */
-  #mustProve(
-    peerId: Uint8Array | undefined,
-    target: Target | undefined,
-    dialled: Address | undefined,
-  ): boolean {
-    if (this.#config.legacy === "deny") return true;
-    if (peerId) return this.#proven.has(formatNodeId(peerId));
-    if (target?.nodeId && isVersion8(parseNodeId(target.nodeId))) return true;
-    return dialled !== undefined && this.#proven.has(formatAddress(dialled));
-  }
-
   #opened(connection: Connection, { nodeId, caps }: Opened): void {
     const { target, remote, dialled } = connection;
-    if (connection.challenge !== undefined) this.#challenges.delete(connection.challenge);
+    this.#callers.forgetChallenge(connection.challenge);
     const id = nodeId && formatNodeId(nodeId);
-    if (caps && id) this.#proven.add(id, ...(dialled ? [formatAddress(dialled)] : []));
+    if (caps && id) this.#callers.handleProven(id, dialled);
     if (target) {
       connection.link = this.#swarm.handleDialled(target, remote, caps && id);
     } else if (id) {
       this.#admission.authenticated(remote.host);
-      if (!caps && this.#x1) this.#legacy.add(id);
+      if (!caps && this.#x1) this.#callers.handleWithoutCaps(id);
       connection.link = this.#swarm.handleAccepted(id, remote, caps !== undefined);
     }
     const { link } = connection;
@@ -665,7 +441,7 @@ export class Connections {
       if (caps) connection.driver.session.probe(this.#runtime.clock.nowMs());
     }
     this.#listener.changed();
-    this.#look();
+    this.#roads.changed();
   }
 
   #readable({ incoming }: Connection, stream: ArrivingStream): void {
@@ -676,15 +452,6 @@ export class Connections {
       read.watched?.received();
     }
     read.notify();
-  }
-
-  #look(): void {
-    for (const look of [...this.#watchers]) look();
-  }
-
-  #resumed(connection: Connection, { incoming }: Suspended): void {
-    incoming.moveTo(connection.driver);
-    connection.incoming.set(incoming.arriving, incoming);
   }
 
   #started(connection: Connection, stream: ArrivingStream): void {
@@ -720,9 +487,9 @@ export class Connections {
     const nowMs = clock.nowMs();
     if (!this.#connections.delete(connection)) return;
     const { counters } = connection.driver.session;
-    for (const name of COUNTERS) this.#retired[name] += counters[name];
+    this.#totals.retire(counters);
     const { link, target, challenge } = connection;
-    if (challenge !== undefined) this.#challenges.delete(challenge);
+    this.#callers.forgetChallenge(challenge);
     if (connection.account !== undefined) this.#accounts.leave(connection.account);
     const lost = new ConnectionError(
       "ASOC_CONNECTION_LOST",
@@ -731,8 +498,7 @@ export class Connections {
     for (const { reject } of connection.asked.values()) reject(lost);
     connection.asked.clear();
     if (link) {
-      // It may have said CAPS too late, or been updated: the next time it is waited for.
-      if (error?.code === "ASOC_UNEXPECTED_RECORD" && link.nodeId) this.#legacy.delete(link.nodeId);
+      if (error?.code === "ASOC_UNEXPECTED_RECORD" && link.nodeId) this.#callers.handleLateCaps(link.nodeId);
       this.#byLink.delete(link.id);
       if (connection.direction === "inbound") this.#admission.left(connection.remote.host);
       this.#swarm.handleClosed(link, error, nowMs);
@@ -745,7 +511,7 @@ export class Connections {
       );
       this.#swarm.handleDialFailed(target, named, nowMs);
     } else {
-      const blame = error !== undefined && BLAMED.has(error.code);
+      const blame = isBlamed(error);
       const blocked = this.#admission.failed(connection.remote.host, blame, nowMs);
       this.#refuse(
         connection.remote,
@@ -756,7 +522,7 @@ export class Connections {
     }
     if (this.#closing && error && link && counters.payloadBytesOut > 0) this.#unread ??= error;
     this.#listener.changed();
-    this.#look();
+    this.#roads.changed();
     if (this.#connections.size === 0) this.#idle?.();
   }
 

@@ -1,0 +1,25 @@
+/** Which faults of a handshake count against the address that they come from (RFC-0001, Abuse). */
+import type { AsocError } from "../errors.ts";
+
+const BLAMED = new Set([
+  "ASOC_WRONG_KEY",
+  "ASOC_BAD_HANDSHAKE",
+  "ASOC_BAD_VERSION",
+  "ASOC_REPLAYED_HELLO",
+  "ASOC_HANDSHAKE_TIMEOUT",
+  "ASOC_TRUNCATED_FRAME",
+  "ASOC_WRONG_COMMUNITY",
+  "ASOC_BAD_PROOF",
+  "ASOC_DOWNGRADE",
+  "ASOC_BAD_PUBLIC_KEY",
+  "ASOC_BAD_RECORD",
+  "ASOC_UNEXPECTED_RECORD",
+  "ASOC_UNKNOWN_CRITICAL_RECORD",
+  "ASOC_RECORD_LIMIT",
+  "ASOC_FRAME_TOO_LARGE",
+]);
+
+/** A connection that said nothing may be a health check, and one that was cut an accident. */
+export function isBlamed(error: AsocError | undefined): boolean {
+  return error !== undefined && BLAMED.has(error.code);
+}

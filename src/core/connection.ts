@@ -1,0 +1,28 @@
+/** What a node keeps for each of its connections. */
+import type { ResumeAnswer } from "./delivery.ts";
+import type { Driver } from "./driver.ts";
+import type { AsocError } from "./errors.ts";
+import type { IncomingStream } from "./incoming.ts";
+import type { Outgoing } from "./outgoing.ts";
+import type { Address } from "./runtime.ts";
+import type { OutboundStream } from "./session/outbound.ts";
+import type { ArrivingStream } from "./session/session_types.ts";
+import type { Link, Target } from "./swarm/swarm.ts";
+
+export interface Connection {
+  readonly driver: Driver;
+  readonly direction: "outbound" | "inbound";
+  readonly remote: Address;
+  readonly target: Target | undefined;
+  /** What we dialled, as we dialled it. */
+  readonly dialled: Address | undefined;
+  /** Of our HELLO, for outbound ones. */
+  readonly challenge: number | undefined;
+  link: Link | undefined;
+  /** Whose memory its tensors use; known once it is open. */
+  account: string | undefined;
+  readonly outgoing: Map<OutboundStream, Outgoing>;
+  readonly incoming: Map<ArrivingStream, IncomingStream>;
+  /** Transfers that we have asked about, and who waits for the answer. */
+  readonly asked: Map<string, { resolve(answer: ResumeAnswer): void; reject(error: AsocError): void }>;
+}
