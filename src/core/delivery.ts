@@ -127,7 +127,7 @@ function isGone(error: unknown): boolean {
 }
 
 /** The connection ended, and not the transfer. */
-function isBreak(error: unknown): boolean {
+export function isBreak(error: unknown): boolean {
   return error instanceof ConnectionError && error.code === "ASOC_CONNECTION_LOST";
 }
 
@@ -210,7 +210,8 @@ function beyondEnd(id: string, totalBytes: number, offset: number): AsocError {
   );
 }
 
-function unknownOutcome(id: string, cause: unknown): AsocError {
+/** All of it was sent, and nobody is left who knows whether it came. */
+export function unknownOutcome(id: string, cause: unknown): AsocError {
   const why = cause === undefined ? "it was started again before it could say so" : describe(cause);
   return new AsocError(
     "ASOC_OUTCOME_UNKNOWN",

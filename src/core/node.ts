@@ -6,7 +6,7 @@
 import { formatAddress } from "./address.ts";
 import { Channel } from "./channel.ts";
 import { Connections } from "./connections.ts";
-import { deliver } from "./delivery.ts";
+import { deliver, isBreak, unknownOutcome } from "./delivery.ts";
 import { Discovery, type DiscoveryEvent, describeRefused } from "./discovery/discovery.ts";
 import { DiscoveryLoop } from "./discovery_loop.ts";
 import { AsocError, ClosedError } from "./errors.ts";
@@ -220,7 +220,7 @@ export class AsocNode {
     const { signal } = options;
     signal?.throwIfAborted();
     const id = typeof peer === "string" ? peer : peer.id;
-    const plan = this.#plan(source, options);
+    const plan = this.#plan(source, options, [id]);
     const { memory, reader, parts } = plan.described;
     if (!parts) return this.#deliver(id, (memory ?? reader) as Rereadable, plan, options); // one of the three is there
     const [outcome] = await this.#sendParts([id], parts, plan, options);
@@ -237,8 +237,8 @@ export class AsocNode {
     options: SendOptions & { readonly to?: readonly (string | Peer)[] } = {},
   ): Promise<SendOutcome[]> {
     options.signal?.throwIfAborted();
-    const plan = this.#plan(source, options);
     const targets = options.to ?? this.#swarm.everyone();
+    const plan = this.#plan(source, options, targets);
     const { memory, reader, parts } = plan.described;
     if (!parts) {
       const one = (memory ?? reader) as Rereadable; // one of the three is there
@@ -286,18 +286,21 @@ export class AsocNode {
     if (!this.#tapping.any) return;
     const { topic, priority } = description;
     const carry = carried(description, description.dtype, description.shape);
-    this.#tapping.pass({ topic, priority, from: peer.id, bytes, carry }, this.#runtime.clock.nowMs());
+    this.#tapping.pass({ topic, priority, parties: [peer.id], bytes, carry }, this.#runtime.clock.nowMs());
   }
 
-  #plan(source: TensorSource, options: SendOptions): SendPlan {
+  #plan(source: TensorSource, options: SendOptions, targets: readonly (string | Peer)[]): SendPlan {
     const { crypto, clock } = this.#runtime;
     const plan = new SendPlan(describeSource(source), options, crypto, clock.nowMs(), this.#transferIds);
     const { memory, dtype, shape } = plan.described;
     const { topic = "" } = options;
     const { priority } = plan;
     if (this.#tapping.any && memory && topic !== "" && priority > 0) {
+      const parties = targets.map((to) =>
+        typeof to === "string" ? (this.#swarm.findPeer(to)?.id ?? to) : to.id,
+      );
       const carry = carried({ ...options, topic }, dtype && dtypeName(dtype), shape);
-      this.#tapping.pass({ topic, priority, from: undefined, bytes: memory, carry }, clock.nowMs());
+      this.#tapping.pass({ topic, priority, parties, bytes: memory, carry }, clock.nowMs());
     }
     return plan;
   }
@@ -337,7 +340,9 @@ export class AsocNode {
     const errors = await sendTo(outgoing, seenByAll(outgoing, parts), options.signal);
     for (const [index, one] of outgoing.entries()) {
       one.release();
-      const error = errors[index];
+      const { tensor, endSent } = one.stream;
+      const broke = tensor && endSent && isBreak(errors[index]);
+      const error = broke ? unknownOutcome(one.peer.id, errors[index]) : errors[index];
       const report = error === undefined ? one.report(plan) : undefined;
       if (report) one.watched?.sent(report);
       else one.watched?.failed(error);

@@ -44,3 +44,20 @@ test("send() of a source that waits rejects at its signal", async () => {
   assert.equal(outcome, reason);
   await world.finish();
 });
+
+test("send() of a source that cannot be read again says that the outcome is unknown once all of it is out", async () => {
+  const world = new World(33, { minLatencyMs: 50, maxLatencyMs: 60 });
+  const [a, b] = [await world.start(), await world.start()];
+  await world.meet(1, a, b);
+  let outcome: { code?: string } | undefined;
+  a.node.send(b.node.id, [new Uint8Array(1000)]).catch((error) => {
+    outcome = error;
+  });
+  // END is in the kernel, and its ACK cannot be back.
+  await world.time.until(() => a.node.stats.payloadBytesOut === 1000, 1000);
+  await world.time.run(10);
+  for (const connection of [...world.network.connections]) world.network.cut(connection);
+  await world.time.until(() => outcome !== undefined, 1000);
+  assert.equal(outcome?.code, "ASOC_OUTCOME_UNKNOWN");
+  await world.finish();
+});

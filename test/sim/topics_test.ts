@@ -80,6 +80,19 @@ test("a tap gets copies of what its peer sends and receives, one in N, and only 
   for (const node of world.nodes) await world.time.settle(node.node.abort());
 });
 
+test("a tensor that is sent to a peer that taps it comes there once", async () => {
+  const { world, hub, peers } = await star(4, 1, { tap: ["**"] });
+  const [tapper] = peers as [SimNode];
+  const came = listen(tapper.node.incoming);
+  tapper.node.tap(hub.node.id, "a");
+  await world.time.run(100);
+  await world.time.settle(hub.node.send(tapper.node.id, Uint8Array.of(1), { topic: "a" }));
+  await world.time.settle(hub.node.sendAll(Uint8Array.of(2), { topic: "a" }));
+  await world.time.run(1000);
+  assert.deepEqual(came, ["a:1", "a:2"]);
+  for (const node of world.nodes) await world.time.settle(node.node.abort());
+});
+
 test("a tap is asked for again when its peer comes back", async () => {
   const { world, hub, peers } = await star(3, 2, { tap: ["**"] });
   const [sender, tapper] = peers as [SimNode, SimNode];

@@ -13,8 +13,8 @@ import { type TapCounters, Taps, type TapsConfig } from "./taps.ts";
 export interface Passing<C> {
   readonly topic: string;
   readonly priority: number;
-  /** Who sent it here; undefined: this node sends it. */
-  readonly from: string | undefined;
+  /** Who sent it here, or whom it is sent to. */
+  readonly parties: readonly string[];
   readonly bytes: Uint8Array;
   readonly carry: C;
 }
@@ -46,10 +46,10 @@ export class Tapping<C> {
   }
 
   /** A tensor passes: those who want a copy get one. */
-  pass({ topic, priority, from, bytes, carry }: Passing<C>, nowMs: number): void {
+  pass({ topic, priority, parties, bytes, carry }: Passing<C>, nowMs: number): void {
     if (!this.#taps.any || topic === "") return;
     let copy: Uint8Array | undefined;
-    for (const peerId of this.#taps.wants({ topic, byteCount: bytes.length, priority, from }, nowMs)) {
+    for (const peerId of this.#taps.wants({ topic, byteCount: bytes.length, priority, parties }, nowMs)) {
       const underWay = this.#underWay.get(peerId) ?? 0;
       if (underWay >= MAX_TAP_COPIES) {
         this.#taps.handleBusy();

@@ -27,8 +27,8 @@ export interface Tapped<P> {
   readonly byteCount: number;
   /** Of its OPEN. */
   readonly priority: number;
-  /** Who sent it to us: it gets no copy of its own. */
-  readonly from: P | undefined;
+  /** Who sent it to us, or whom it is sent to: they get no copy. */
+  readonly parties: readonly P[];
 }
 
 export interface TapCounters {
@@ -128,11 +128,11 @@ export class Taps<P = string> {
   }
 
   /** The peers that get a copy now, each once however many of its taps fit. */
-  wants({ topic, byteCount, priority, from }: Tapped<P>, nowMs: number): P[] {
+  wants({ topic, byteCount, priority, parties }: Tapped<P>, nowMs: number): P[] {
     const wanting: P[] = [];
     if (priority === 0) return wanting;
     for (const [peer, byGlob] of this.#taps) {
-      if (peer === from) continue;
+      if (parties.includes(peer)) continue;
       let due = false;
       let granted = false;
       // All of them, so that each counts what fits it and pays for what its peer gets.

@@ -7,7 +7,12 @@ import { compileGlob } from "../../../src/core/wire/glob.ts";
 
 const tapsWith = (...allowed: string[]) => new Taps({ allowed, limits: DEFAULT_LIMITS });
 const tap = (glob: string, oneIn = 1, bytesPerSecond = 0): TapRequest => ({ glob, oneIn, bytesPerSecond });
-const tensor = (topic: string, byteCount = 100, from?: string) => ({ topic, byteCount, priority: 128, from });
+const tensor = (topic: string, byteCount = 100, from?: string) => ({
+  topic,
+  byteCount,
+  priority: 128,
+  parties: from === undefined ? [] : [from],
+});
 
 test("Taps give a copy of what fits to each peer that asked for it", () => {
   const taps = tapsWith("**");
@@ -130,16 +135,16 @@ test("nodes that all tap each other do not pass copies round and round", () => {
   const nodes = new Map(names.map((name) => [name, tapsWith("**")]));
   for (const [name, taps] of nodes)
     for (const other of names) if (other !== name) taps.handleTap(other, tap("**"), 0);
-  const under: { at: string; priority: number; from: string | undefined }[] = [
-    { at: "x", priority: 128, from: undefined },
+  const under: { at: string; priority: number; parties: string[] }[] = [
+    { at: "x", priority: 128, parties: [] },
   ];
   let copies = 0;
   for (let next = under.shift(); next; next = under.shift()) {
-    const { at, priority, from } = next;
-    for (const to of nodes.get(at)?.wants({ topic: "a", byteCount: 1, priority, from }, 0) ?? []) {
+    const { at, priority, parties } = next;
+    for (const to of nodes.get(at)?.wants({ topic: "a", byteCount: 1, priority, parties }, 0) ?? []) {
       copies++;
       assert.ok(copies < 100, "no end");
-      under.push({ at: to, priority: 0, from: at });
+      under.push({ at: to, priority: 0, parties: [at] });
     }
   }
   assert.equal(copies, 2);
@@ -198,7 +203,10 @@ test("Taps name each peer once, and only for a tap of its own that fits and is d
         }
         nowMs += one.afterMs;
         const { topic, byteCount, from } = one;
-        const got = taps.wants({ topic, byteCount, priority: 1, from }, nowMs);
+        const got = taps.wants(
+          { topic, byteCount, priority: 1, parties: from === undefined ? [] : [from] },
+          nowMs,
+        );
         assert.equal(new Set(got).size, got.length);
         copies += got.length;
         for (const [peer, held] of asked) {
