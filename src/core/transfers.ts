@@ -6,7 +6,7 @@
 import type { Limits, Timing } from "./limits.ts";
 import type { Clock, Timer } from "./runtime.ts";
 import type { InboundTensor } from "./session/inbound_tensor.ts";
-import type { TransferBook } from "./session/inbound_tensors.ts";
+import type { TransferBook } from "./session/transfer_book.ts";
 
 interface Suspended<Held> {
   readonly stream: InboundTensor;

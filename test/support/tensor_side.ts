@@ -2,10 +2,10 @@
 import { DEFAULT_LIMITS, type Limits, type Timing } from "../../src/core/limits.ts";
 import { type SendOptions, SendPlan } from "../../src/core/send_plan.ts";
 import { InboundTensor } from "../../src/core/session/inbound_tensor.ts";
-import type { TransferBook } from "../../src/core/session/inbound_tensors.ts";
 import type { OutboundStream } from "../../src/core/session/outbound.ts";
 import { Session } from "../../src/core/session/session.ts";
 import type { SessionEvent } from "../../src/core/session/session_types.ts";
+import type { TransferBook } from "../../src/core/session/transfer_book.ts";
 import { BufferPool } from "../../src/core/tensor/buffer_pool.ts";
 import { describeSource, type TensorSource } from "../../src/core/tensor/source.ts";
 import { decodeHeader, FrameType, HEADER_BYTES } from "../../src/core/wire/header.ts";

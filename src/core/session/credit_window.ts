@@ -5,6 +5,14 @@
  * there. So `usedBytes`, the memory outside the pool, never exceeds the window.
  */
 import { CONNECTION_CREDIT_FACTOR } from "../limits.ts";
+import { creditExceeded } from "./inbound_faults.ts";
+
+/** What a stream has brought on this connection, and may bring. */
+export interface StreamLedger {
+  /** Payload bytes that headers have announced. */
+  announcedBytes: number;
+  readonly limitBytes: number;
+}
 
 export class CreditWindow {
   /** Credit of a stream before its first CREDIT. */
@@ -27,11 +35,14 @@ export class CreditWindow {
     return this.#usedBytes;
   }
 
-  /** A frame of a stream that had brought `beforeBytes` on this connection. False: it goes over the limit. */
-  count(beforeBytes: number, payloadBytes: number): boolean {
-    const initialLeft = this.initialBytes - beforeBytes;
+  /** A payload counts against the credit of its stream and of the connection. Throws ASOC_CREDIT_EXCEEDED. */
+  spend(streamId: number, of: StreamLedger, payloadBytes: number): void {
+    const initialLeft = this.initialBytes - of.announcedBytes;
     if (initialLeft > 0) this.#countedBytes += Math.min(initialLeft, payloadBytes);
-    return this.#countedBytes <= this.#limitBytes;
+    of.announcedBytes += payloadBytes;
+    if (this.#countedBytes > this.#limitBytes || of.announcedBytes > of.limitBytes) {
+      throw creditExceeded(streamId, of);
+    }
   }
 
   take(byteCount: number): void {

@@ -100,3 +100,13 @@ function parsed(json: string | undefined): unknown {
     });
   }
 }
+
+/** Whether a transfer that goes on is still of that tensor: one whose length, type or digest is another is not. */
+export function sameTensor(one: TensorDescription, other: TensorDescription): boolean {
+  return (
+    one.totalBytes === other.totalBytes &&
+    one.dtype === other.dtype &&
+    one.digest === other.digest &&
+    one.shape.join() === other.shape.join()
+  );
+}

@@ -7,11 +7,13 @@
  *
  * A failed stream's frames are skipped until its END; the connection lives (RFC-0001, Streams).
  */
-import { AsocError, LimitError, ProtocolError } from "../errors.ts";
+import { AsocError, ProtocolError } from "../errors.ts";
 import type { Limits } from "../limits.ts";
 import { FrameType, type Header } from "../wire/header.ts";
+import { sequenceGap, tooManyLeftOpen, tooManyStreams } from "./inbound_faults.ts";
 import { type InboundContext, InboundStream } from "./inbound_stream.ts";
 import { ABANDON_SEQ } from "./outbound.ts";
+import { scratch } from "./scratch.ts";
 
 /** What the session hears of its streams. */
 export interface InboundEvents {
@@ -20,11 +22,6 @@ export interface InboundEvents {
   changed(stream: InboundStream): void;
   failed(streamId: number, error: AsocError): void;
 }
-
-const SCRATCH = new Uint8Array(256 * 1024);
-
-const scratch = (byteCount: number) =>
-  byteCount < SCRATCH.length ? SCRATCH.subarray(0, byteCount) : SCRATCH;
 
 export class Inbound {
   readonly #context: InboundContext;
@@ -84,13 +81,7 @@ export class Inbound {
     }
     if (!stream) {
       if (this.#open.size >= this.#limits.maxInboundStreams) {
-        const limit = this.#limits.maxInboundStreams;
-        const error = new LimitError(
-          "ASOC_TOO_MANY_STREAMS",
-          `Cannot open stream ${id}: the peer has ${limit} open (maxInboundStreams)`,
-          { details: { streamId: id, limit: "maxInboundStreams", expected: limit, got: limit + 1 } },
-        );
-        this.#fail(id, undefined, error, isEnd);
+        this.#fail(id, undefined, tooManyStreams(id, this.#limits.maxInboundStreams), isEnd);
         return;
       }
       stream = new InboundStream(id, this.#context);
@@ -170,12 +161,7 @@ export class Inbound {
     this.#open.delete(id);
     if (!isEnd) {
       if (this.#failed.size >= this.#limits.maxInboundStreams) {
-        const limit = this.#limits.maxInboundStreams;
-        throw new LimitError(
-          "ASOC_TOO_MANY_STREAMS",
-          `Cannot go on: the peer left ${limit} failed streams without END (maxInboundStreams)`,
-          { details: { limit: "maxInboundStreams", expected: limit, got: limit + 1 } },
-        );
+        throw tooManyLeftOpen(this.#limits.maxInboundStreams, "failed streams without END");
       }
       this.#failed.add(id);
     }
@@ -189,14 +175,8 @@ export class Inbound {
 }
 
 function sequenceError(streamId: number, expected: number, got: number): ProtocolError {
-  const details = { streamId, expected, got };
-  return got === ABANDON_SEQ && expected !== ABANDON_SEQ
-    ? new ProtocolError("ASOC_STREAM_ABANDONED", `Stream ${streamId} failed: the sender gave it up`, {
-        details,
-      })
-    : new ProtocolError(
-        "ASOC_SEQUENCE_GAP",
-        `Stream ${streamId} failed: expected seq ${expected}, got ${got}`,
-        { details },
-      );
+  if (got !== ABANDON_SEQ || expected === ABANDON_SEQ) return sequenceGap(streamId, expected, got);
+  return new ProtocolError("ASOC_STREAM_ABANDONED", `Stream ${streamId} failed: the sender gave it up`, {
+    details: { streamId, expected, got },
+  });
 }

@@ -7,29 +7,38 @@
  * A failed stream's frames are skipped; the connection lives. It ends for what an honest sender cannot do: DATA without
  * OPEN, an id again, more than there was credit for.
  */
-import { AsocError, ClosedError, ConnectionError, LimitError, ProtocolError } from "../errors.ts";
-import { LEAD_MS, type Limits, MIXED_ACK_BYTES, MiB } from "../limits.ts";
+import { AsocError, ClosedError } from "../errors.ts";
+import { type Limits, MiB } from "../limits.ts";
 import type { Crypto } from "../runtime.ts";
 import { FrameType, type Header } from "../wire/header.ts";
 import type { CloseRecord } from "../wire/records/close.ts";
 import type { OpenRecord } from "../wire/records/open.ts";
 import type { X1Record } from "../wire/records/records.ts";
 import { type ResetRecord, StreamCode } from "../wire/records/reset.ts";
-import { CreditWindow } from "./credit_window.ts";
-import { describeOpen, type TensorDescription } from "./description.ts";
+import { Acknowledgements } from "./acknowledgements.ts";
+import { CreditWindow, type StreamLedger } from "./credit_window.ts";
+import { describeOpen, sameTensor, type TensorDescription } from "./description.ts";
+import {
+  cameTooLate,
+  cannotBegin,
+  describedOtherwise,
+  longerThanOpened,
+  notOpen,
+  notResumed,
+  openOutOfOrder,
+  resetBySender,
+  sequenceGap,
+  stopCode,
+  tooManyStreams,
+  unexpectedStreamFrame,
+} from "./inbound_faults.ts";
 import type { InboundContext } from "./inbound_stream.ts";
 import { InboundTensor, type TensorContext } from "./inbound_tensor.ts";
 import { clippedReason } from "./reasons.ts";
-
-/** What the node knows of transfers from the peer of one session, over all its connections. */
-export interface TransferBook {
-  /** OPEN has come: the broken transfer that goes on with it, "new", or why not. */
-  begin(transferId: string): InboundTensor | "new" | "delivered" | "busy";
-  /** It is whole and its digest holds. */
-  delivered(transferId: string): void;
-  /** It will not be whole. */
-  gaveUp(transferId: string): void;
-}
+import { scratch } from "./scratch.ts";
+import { SkippedStreams } from "./skipped_streams.ts";
+import { StreamDeadlines } from "./stream_deadlines.ts";
+import type { TransferBook } from "./transfer_book.ts";
 
 export interface InboundTensorEvents {
   started(stream: InboundTensor): void;
@@ -40,16 +49,6 @@ export interface InboundTensorEvents {
   /** A record for the other side about its stream `streamId`; 0: the connection. */
   say(streamId: number, record: X1Record): void;
 }
-
-/** What is left of a stream that failed here and whose sender may not know yet. */
-interface Skipped {
-  announcedBytes: number;
-  readonly limitBytes: number;
-}
-
-const SCRATCH = new Uint8Array(256 * 1024);
-const scratch = (byteCount: number) =>
-  byteCount < SCRATCH.length ? SCRATCH.subarray(0, byteCount) : SCRATCH;
 
 /** Bytes in which a stream's grant is worth a frame, unless it is its last. */
 const GRANT_BYTES = MiB;
@@ -62,21 +61,14 @@ export class InboundTensors {
   readonly #window: CreditWindow;
   readonly #context: TensorContext;
   readonly #open = new Map<number, InboundTensor>();
-  readonly #skipped = new Map<number, Skipped>();
-  /** Streams whose grant or confirmation may be due. */
+  readonly #skipped: SkippedStreams;
+  readonly #acks: Acknowledgements;
+  /** Streams whose grant may be due. */
   readonly #dirty = new Set<InboundTensor>();
-  readonly #timed = new Set<InboundTensor>();
-  #earliestMs = Number.POSITIVE_INFINITY;
+  readonly #deadlines = new StreamDeadlines<InboundTensor>();
   /** Streams of the other side with lower or equal ids have begun. */
   #lastId = 0;
   readonly #parity: 0 | 1;
-  /** Streams of which something has come since they were last confirmed, and how much of all. */
-  readonly #unconfirmed = new Set<InboundTensor>();
-  #unconfirmedBytes = 0;
-  /** The one of them that came last. */
-  #lastFilled: InboundTensor | undefined;
-  /** Until when streams of several priorities are under way. */
-  #mixedUntilMs = Number.NEGATIVE_INFINITY;
   #current: InboundTensor | undefined;
   /** Given up while the socket may hold memory of it. */
   #stale: InboundTensor | undefined;
@@ -97,6 +89,8 @@ export class InboundTensors {
     this.#book = book;
     this.#events = events;
     this.#window = new CreditWindow(limits.initialCreditBytes);
+    this.#skipped = new SkippedStreams(limits.maxInboundStreams);
+    this.#acks = new Acknowledgements(limits.ackBytes, this.#open, (id, record) => events.say(id, record));
     const window = this.#window;
     const changed = (stream: InboundTensor) => {
       if (!stream.ended) this.#dirty.add(stream);
@@ -145,7 +139,7 @@ export class InboundTensors {
   }
   /** When a stream's deadline passes; Infinity: never. */
   get deadlineMs(): number {
-    return this.#earliestMs;
+    return this.#deadlines.earliestMs;
   }
 
   skip(): void {
@@ -158,20 +152,18 @@ export class InboundTensors {
     this.skip();
     const { streamId: id, seq, payloadBytes } = header;
     const isEnd = header.type === FrameType.END;
-    if (isEnd && payloadBytes > 0) throw unexpected(header, "END without payload");
+    if (isEnd && payloadBytes > 0) throw unexpectedStreamFrame(header, "END without payload");
     const skipped = this.#skipped.get(id);
     if (skipped) {
       if (isEnd) this.#skipped.delete(id);
-      else this.#spend(id, skipped, payloadBytes);
+      else this.#window.spend(id, skipped, payloadBytes);
       return;
     }
     const stream = this.#open.get(id);
-    if (!stream) throw unexpected(header, "a stream that OPEN has begun");
-    if (!isEnd) this.#spend(id, stream, payloadBytes);
+    if (!stream) throw unexpectedStreamFrame(header, "a stream that OPEN has begun");
+    if (!isEnd) this.#window.spend(id, stream, payloadBytes);
     if (seq !== stream.expectedSeq) {
-      const details = { streamId: id, expected: stream.expectedSeq, got: seq };
-      const message = `Stream ${id} failed: expected seq ${stream.expectedSeq}, got ${seq}`;
-      this.#fail(stream, new ProtocolError("ASOC_SEQUENCE_GAP", message, { details }), isEnd);
+      this.#fail(stream, sequenceGap(id, stream.expectedSeq, seq), isEnd);
       return;
     }
     if (isEnd) {
@@ -181,37 +173,11 @@ export class InboundTensors {
     const { totalBytes } = stream.description;
     const endBytes = stream.baseOffset + stream.announcedBytes;
     if (totalBytes !== undefined && endBytes > totalBytes) {
-      const details = { streamId: id, expected: totalBytes, got: endBytes };
-      const message = `Stream ${id} failed: OPEN said ${totalBytes} bytes, ${endBytes} came`;
-      this.#fail(stream, new ProtocolError("ASOC_BAD_STREAM", message, { details }));
+      this.#fail(stream, longerThanOpened(id, totalBytes, endBytes));
       return;
     }
     stream.expectedSeq++;
     this.#current = stream;
-  }
-
-  /** One whose length, type or digest is another is not the same. */
-  #sameTensor(one: TensorDescription, other: TensorDescription): boolean {
-    return (
-      one.totalBytes === other.totalBytes &&
-      one.dtype === other.dtype &&
-      one.digest === other.digest &&
-      one.shape.join() === other.shape.join()
-    );
-  }
-
-  /** The payload counts against the credit of its stream and of the connection. Throws ASOC_CREDIT_EXCEEDED. */
-  #spend(
-    streamId: number,
-    of: { announcedBytes: number; readonly limitBytes: number },
-    payloadBytes: number,
-  ): void {
-    const within = this.#window.count(of.announcedBytes, payloadBytes);
-    of.announcedBytes += payloadBytes;
-    if (within && of.announcedBytes <= of.limitBytes) return;
-    const details = { streamId, expected: of.limitBytes, got: of.announcedBytes };
-    const message = `Cannot go on: stream ${streamId} has sent ${of.announcedBytes} bytes, more than its credit or the connection's allowed`;
-    throw new ProtocolError("ASOC_CREDIT_EXCEEDED", message, { details });
   }
 
   /** See `FrameConsumer.payloadTarget`; there is always room. */
@@ -238,12 +204,8 @@ export class InboundTensors {
     this.#bytes += byteCount;
     const stream = this.#current;
     if (!stream) return;
-    this.#unconfirmedBytes += byteCount;
     stream.filled(byteCount);
-    if (stream !== this.#lastFilled) {
-      this.#lastFilled = stream;
-      this.#unconfirmed.add(stream);
-    }
+    this.#acks.count(stream, byteCount);
     if (stream.mayGrant) this.#dirty.add(stream);
     if (stream.wantsBytes) this.#events.changed(stream);
   }
@@ -253,11 +215,7 @@ export class InboundTensors {
   /** Throws what ends the connection. */
   handleOpen(id: number, record: OpenRecord, nowMs: number): void {
     // The dialler's ids are odd, the acceptor's even: so a record about a stream is about one side's only.
-    if (id === 0 || id <= this.#lastId || id % 2 !== this.#parity) {
-      const details = { streamId: id, expected: this.#lastId + 1, got: id };
-      const message = `Cannot read OPEN: expected a stream above ${this.#lastId}, got ${id}`;
-      throw new ProtocolError("ASOC_UNEXPECTED_RECORD", message, { details });
-    }
+    if (id === 0 || id <= this.#lastId || id % 2 !== this.#parity) throw openOutOfOrder(this.#lastId, id);
     this.#lastId = id;
     try {
       this.#begin(id, record, nowMs);
@@ -270,50 +228,17 @@ export class InboundTensors {
 
   #begin(id: number, record: OpenRecord, nowMs: number): void {
     const limit = this.#limits.maxInboundStreams;
-    if (this.#open.size + this.#skipped.size >= limit) {
-      throw new LimitError(
-        "ASOC_TOO_MANY_STREAMS",
-        `Cannot open stream ${id}: the peer has ${limit} open (maxInboundStreams)`,
-        {
-          details: { streamId: id, limit: "maxInboundStreams", expected: limit, got: limit + 1 },
-        },
-      );
-    }
+    if (this.#open.size + this.#skipped.size >= limit) throw tooManyStreams(id, limit);
     const description = describeOpen(record);
-    const found = this.#book.begin(description.transferId);
-    const known = found instanceof InboundTensor ? found : undefined;
-    const expected = known?.receivedBytes ?? 0;
-    if (found === "delivered" || found === "busy" || record.baseOffset !== expected) {
-      if (known) this.#giveUp(known);
-      else if (found === "new") this.#book.gaveUp(description.transferId);
-      const why =
-        found === "delivered"
-          ? "was delivered already"
-          : found === "busy"
-            ? "is arriving on another connection"
-            : `has ${expected} bytes here, OPEN begins at ${record.baseOffset}`;
-      throw new ProtocolError("ASOC_BAD_STREAM", `Cannot open stream ${id}: its transfer ${why}`, {
-        details: { streamId: id, transferId: description.transferId, expected, got: record.baseOffset },
-      });
-    }
-    if (known && !this.#sameTensor(known.description, description)) {
-      this.#giveUp(known);
-      throw new ProtocolError(
-        "ASOC_BAD_STREAM",
-        `Cannot open stream ${id}: its transfer was described otherwise before`,
-      );
-    }
+    const known = this.#known(id, description, record.baseOffset);
     const stream =
       known ?? new InboundTensor(id, description, record.transferId, this.#context, this.#crypto);
     if (known) known.resume(id, this.#context);
     else if (description.deadlineMs > 0) stream.deadlineAtMs = nowMs + description.deadlineMs;
     this.#open.set(id, stream);
-    if (this.#open.size > 1 && this.#isMixed(description.priority)) this.#mixPriorities(nowMs);
+    this.#acks.handleOpened(stream, nowMs);
     this.#dirty.add(stream);
-    if (stream.deadlineAtMs < Number.POSITIVE_INFINITY) {
-      this.#timed.add(stream);
-      this.#earliestMs = Math.min(this.#earliestMs, stream.deadlineAtMs);
-    }
+    this.#deadlines.add(stream, stream.deadlineAtMs);
     if (known) this.#events.resumed(stream);
     else this.#events.started(stream);
     // Now, so that what comes in the same read lies in place.
@@ -321,15 +246,23 @@ export class InboundTensors {
     this.#flushOne(stream);
   }
 
-  /** Whether some open stream has another priority. Stops at the first; while none has, a connection's streams are few. */
-  #isMixed(priority: number): boolean {
-    for (const { description } of this.#open.values()) if (description.priority !== priority) return true;
-    return false;
-  }
-
-  #mixPriorities(nowMs: number): void {
-    this.#mixedUntilMs = nowMs + LEAD_MS;
-    this.#confirm();
+  /** The broken transfer that goes on; undefined: a new one begins. Throws where neither can be. */
+  #known(id: number, description: TensorDescription, baseOffset: number): InboundTensor | undefined {
+    const { transferId } = description;
+    const found = this.#book.begin(transferId);
+    const known = found instanceof InboundTensor ? found : undefined;
+    const expected = known?.receivedBytes ?? 0;
+    if (found === "delivered" || found === "busy" || baseOffset !== expected) {
+      if (known) this.#settleFailed(known, notResumed());
+      else if (found === "new") this.#book.gaveUp(transferId);
+      const why = found === "delivered" || found === "busy" ? found : "elsewhere";
+      throw cannotBegin(id, transferId, why, expected, baseOffset);
+    }
+    if (known && !sameTensor(known.description, description)) {
+      this.#settleFailed(known, notResumed());
+      throw describedOtherwise(id);
+    }
+    return known;
   }
 
   handleClose(id: number, record: CloseRecord): void {
@@ -344,30 +277,19 @@ export class InboundTensors {
   }
 
   /** The sender has given the stream up: nothing of it follows. */
-  handleReset(id: number, { code, reason }: ResetRecord): void {
+  handleReset(id: number, record: ResetRecord): void {
     if (this.#skipped.delete(id)) return;
     const stream = this.#expectOpen(id, "RESET");
     if (!stream) return;
-    const why = reason === "" ? "" : `: ${reason}`;
-    const error =
-      code === StreamCode.DEADLINE
-        ? new ConnectionError("ASOC_DEADLINE", `Stream ${id} came too late${why}`, {
-            details: { streamId: id },
-          })
-        : new ConnectionError("ASOC_RESET", `Stream ${id} was given up by its sender${why}`, {
-            details: { streamId: id, code },
-          });
     this.#forget(stream);
-    this.#settleFailed(stream, error);
+    this.#settleFailed(stream, resetBySender(id, record));
   }
 
   /** Undefined for a stream that is skipped. Throws for one that never began or is over. */
   #expectOpen(id: number, what: string): InboundTensor | undefined {
     const stream = this.#open.get(id);
     if (stream || this.#skipped.has(id)) return stream;
-    throw new ProtocolError("ASOC_UNEXPECTED_RECORD", `Cannot read ${what}: stream ${id} is not open`, {
-      details: { streamId: id },
-    });
+    throw notOpen(id, what);
   }
 
   // --- what the session asks for
@@ -388,38 +310,15 @@ export class InboundTensors {
     if (this.#open.get(stream.id) === stream) this.#fail(stream, error);
   }
 
-  /** While something more urgent is under way, its sender wants to know soon how much of the rest has come. */
-  #ackBytes(nowMs: number): number {
-    if (nowMs < this.#mixedUntilMs && this.#unconfirmedBytes >= MIXED_ACK_BYTES) {
-      // One that trickles stays urgent for its sender as long as it is open.
-      const [first] = this.#open.values();
-      if (first && this.#isMixed(first.description.priority)) this.#mixedUntilMs = nowMs + LEAD_MS;
-    }
-    return nowMs < this.#mixedUntilMs ? MIXED_ACK_BYTES : this.#limits.ackBytes;
-  }
-
   /** Says what may be said now: credit where there is memory, and what has come. */
   flush(nowMs: number): void {
     if (this.#dirty.size > 0) {
       for (const stream of this.#dirty) if (this.#open.get(stream.id) === stream) this.#flushOne(stream);
       this.#dirty.clear();
     }
-    if (this.#unconfirmedBytes >= this.#ackBytes(nowMs)) this.#confirm();
+    this.#acks.flush(nowMs);
     const limitBytes = this.#window.pollLimit();
     if (limitBytes !== undefined) this.#events.say(0, { kind: "credit", limitBytes });
-  }
-
-  /** All streams of which something has come, so that no small rests of many of them add up at the sender. */
-  #confirm(): void {
-    for (const stream of this.#unconfirmed) {
-      const { id, receivedBytes, transferId } = stream;
-      if (this.#open.get(id) !== stream || receivedBytes <= stream.ackedBytes) continue;
-      stream.ackedBytes = receivedBytes;
-      this.#events.say(id, { kind: "ack", transferId, contiguousBytes: receivedBytes, level: "received" });
-    }
-    this.#unconfirmed.clear();
-    this.#lastFilled = undefined;
-    this.#unconfirmedBytes = 0;
   }
 
   #flushOne(stream: InboundTensor): void {
@@ -450,16 +349,8 @@ export class InboundTensors {
   }
 
   handleTimeout(nowMs: number): void {
-    if (nowMs < this.#earliestMs) return;
-    for (const stream of [...this.#timed]) {
-      if (stream.deadlineAtMs > nowMs) continue;
-      const { deadlineMs } = stream.description;
-      const message = `Stream ${stream.id} came too late: it was of use for ${deadlineMs} ms`;
-      this.#fail(
-        stream,
-        new ConnectionError("ASOC_DEADLINE", message, { details: { streamId: stream.id, deadlineMs } }),
-      );
-    }
+    for (const stream of this.#deadlines.passed(nowMs))
+      this.#fail(stream, cameTooLate(stream.id, stream.description.deadlineMs));
   }
 
   /** The connection is gone and the socket holds no memory: hands out what is open, to go on elsewhere or to fail. */
@@ -469,10 +360,8 @@ export class InboundTensors {
     this.#open.clear();
     this.#skipped.clear();
     this.#dirty.clear();
-    this.#unconfirmed.clear();
-    this.#lastFilled = undefined;
-    this.#timed.clear();
-    this.#earliestMs = Number.POSITIVE_INFINITY;
+    this.#acks.clear();
+    this.#deadlines.clear();
     this.#current = undefined;
     return open;
   }
@@ -523,34 +412,13 @@ export class InboundTensors {
   #forget(stream: InboundTensor): void {
     this.#open.delete(stream.id);
     this.#dirty.delete(stream);
-    this.#unconfirmed.delete(stream);
-    if (this.#lastFilled === stream) this.#lastFilled = undefined;
-    if (!this.#timed.delete(stream)) return;
-    this.#earliestMs = Number.POSITIVE_INFINITY;
-    for (const { deadlineAtMs } of this.#timed) this.#earliestMs = Math.min(this.#earliestMs, deadlineAtMs);
-  }
-
-  /** A broken transfer does not go on. */
-  #giveUp(known: InboundTensor): void {
-    this.#settleFailed(
-      known,
-      new ConnectionError("ASOC_INCOMPLETE_STREAM", "Its sender did not go on where it broke"),
-    );
+    this.#acks.delete(stream);
+    this.#deadlines.delete(stream);
   }
 
   /** Tells the sender, and skips what it sends until it knows. */
-  #stop(id: number, ledger: Skipped, error: AsocError, code = stopCode(error)): void {
-    const limit = this.#limits.maxInboundStreams;
-    if (this.#skipped.size >= limit) {
-      throw new LimitError(
-        "ASOC_TOO_MANY_STREAMS",
-        `Cannot go on: the peer left ${limit} refused streams open (maxInboundStreams)`,
-        {
-          details: { limit: "maxInboundStreams", expected: limit, got: limit + 1 },
-        },
-      );
-    }
-    this.#skipped.set(id, { announcedBytes: ledger.announcedBytes, limitBytes: ledger.limitBytes });
+  #stop(id: number, ledger: StreamLedger, error: AsocError, code = stopCode(error)): void {
+    this.#skipped.add(id, ledger);
     this.#events.say(id, { kind: "stop", code, reason: clippedReason(error.message) });
   }
 
@@ -567,29 +435,4 @@ export class InboundTensors {
     this.#stale?.dropMemory();
     this.#stale = undefined;
   }
-}
-
-function stopCode(error: AsocError): number {
-  switch (error.code) {
-    case "ASOC_DIGEST_MISMATCH":
-      return StreamCode.DIGEST_MISMATCH;
-    case "ASOC_DEADLINE":
-      return StreamCode.DEADLINE;
-    case "ASOC_UNSUPPORTED_TENSOR":
-      return StreamCode.UNSUPPORTED;
-    case "ASOC_CANCELLED":
-      return StreamCode.CANCELLED;
-    case "ASOC_BAD_STREAM":
-    case "ASOC_SEQUENCE_GAP":
-      return StreamCode.BAD_STREAM;
-    default:
-      return error instanceof LimitError ? StreamCode.TOO_LARGE : StreamCode.UNSPECIFIED;
-  }
-}
-
-function unexpected(header: Header, expected: string): ProtocolError {
-  const got = `${header.type === FrameType.END ? "END" : "DATA"} of stream ${header.streamId} (seq ${header.seq}, ${header.payloadBytes} bytes)`;
-  return new ProtocolError("ASOC_UNEXPECTED_FRAME", `Cannot read frame: expected ${expected}, got ${got}`, {
-    details: { streamId: header.streamId, expected, got },
-  });
 }

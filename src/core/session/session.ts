@@ -58,18 +58,16 @@ import { Handshake } from "./handshake.ts";
 import { Inbound } from "./inbound.ts";
 import type { InboundContext } from "./inbound_stream.ts";
 import { InboundTensor } from "./inbound_tensor.ts";
-import { InboundTensors, type TransferBook } from "./inbound_tensors.ts";
+import { InboundTensors } from "./inbound_tensors.ts";
 import { Outbound, type OutboundStream, type TensorSending } from "./outbound.ts";
 import { Pings } from "./pings.ts";
 import { clippedReason } from "./reasons.ts";
 import type { ArrivingStream, SessionConfig, SessionCounters, SessionEvent } from "./session_types.ts";
+import { NO_BOOK } from "./transfer_book.ts";
 import { Action, frameInput, Input, State, stateName, transition } from "./transitions.ts";
 
 /** Where bytes go that nobody reads: the session is closed. */
 const TRASH = new Uint8Array(16 * KiB);
-
-/** Without the memory of a node every transfer is a new one. */
-const NO_BOOK: TransferBook = { begin: () => "new", delivered: () => {}, gaveUp: () => {} };
 
 interface Deadlines {
   handshake: number;

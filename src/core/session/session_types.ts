@@ -7,9 +7,9 @@ import type { CapsRecord } from "../wire/records/caps.ts";
 import type { TapRecord, UntapRecord } from "../wire/records/tap.ts";
 import type { InboundStream } from "./inbound_stream.ts";
 import type { InboundTensor } from "./inbound_tensor.ts";
-import type { TransferBook } from "./inbound_tensors.ts";
 import type { X1Config } from "./negotiation.ts";
 import type { OutboundStream } from "./outbound.ts";
+import type { TransferBook } from "./transfer_book.ts";
 
 /** A tensor on its way in, of v1 or of x1. */
 export type ArrivingStream = InboundStream | InboundTensor;
