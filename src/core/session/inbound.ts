@@ -10,8 +10,9 @@
 import { AsocError, ProtocolError } from "../errors.ts";
 import type { Limits } from "../limits.ts";
 import { FrameType, type Header } from "../wire/header.ts";
+import type { InboundContext } from "./inbound_context.ts";
 import { sequenceGap, tooManyLeftOpen, tooManyStreams } from "./inbound_faults.ts";
-import { type InboundContext, InboundStream } from "./inbound_stream.ts";
+import { InboundStream } from "./inbound_stream.ts";
 import { ABANDON_SEQ } from "./outbound.ts";
 import { scratch } from "./scratch.ts";
 

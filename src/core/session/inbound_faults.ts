@@ -163,6 +163,24 @@ export function outgrown(streamId: number, roomBytes: number): LimitError {
   );
 }
 
+/** Of v1: streams that arrive at once hold all there is, and none of them is whole. */
+export function budgetUsedUp(streamId: number, budgetBytes: number): LimitError {
+  return new LimitError(
+    "ASOC_MEMORY_BUDGET",
+    `Cannot receive stream ${streamId}: memoryBudgetBytes (${budgetBytes}) is used up by streams that arrive at once`,
+    { details: { streamId, limit: "memoryBudgetBytes", expected: budgetBytes } },
+  );
+}
+
+/** Nobody holds memory that could make room for `wantedBytes`. */
+export function overBudget(streamId: number, wantedBytes: number, budgetBytes: number): LimitError {
+  return new LimitError(
+    "ASOC_MEMORY_BUDGET",
+    `Cannot receive stream ${streamId}: ${wantedBytes} bytes, memoryBudgetBytes is ${budgetBytes}`,
+    { details: { streamId, limit: "memoryBudgetBytes", expected: budgetBytes, got: wantedBytes } },
+  );
+}
+
 // --- STOP
 
 export function stopCode(error: AsocError): number {

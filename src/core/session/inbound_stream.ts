@@ -7,22 +7,12 @@
  * A change of way takes effect at the next read, because the memory that a read
  * was given belongs to the socket until it is committed.
  */
-import { type AsocError, LimitError } from "../errors.ts";
+import type { AsocError, LimitError } from "../errors.ts";
 import { CHUNK_BYTES, MIN_WRITE_BYTES } from "../limits.ts";
 import type { PooledBuffer } from "../tensor/buffer_pool.ts";
-import type { TensorMemory } from "../tensor/memory_account.ts";
+import type { InboundContext } from "./inbound_context.ts";
+import { budgetUsedUp, cannotAssemble, intoTooSmall } from "./inbound_faults.ts";
 import type { Segment } from "./tensor_segments.ts";
-
-/** What a stream needs to know of its session. */
-export interface InboundContext {
-  /** Replaced before the first stream. */
-  pool: TensorMemory;
-  readonly limits: { readonly maxTensorBytes: number; readonly maxChunkAheadBytes: number };
-  /** Bytes that moved because a buffer grew or the way of reading changed. */
-  copiedBytes: number;
-  /** Why a stream had no room when it was last asked: a reader of chunks is behind, or else the pool is used up. */
-  readerBehind?: boolean;
-}
 
 /** Some bytes of a tensor; the taker gives them to `releasePiece`. `buffer` is undefined when they lie in the caller's own memory. */
 export interface Piece {
@@ -92,13 +82,7 @@ export class InboundStream {
     if (this.#way === "chunks") return this.#chunkTarget(remainingBytes);
     const total = this.receivedBytes + remainingBytes;
     const cap = this.#context.limits.maxTensorBytes;
-    if (total > cap) {
-      throw new LimitError(
-        "ASOC_TENSOR_TOO_LARGE",
-        `Cannot assemble stream ${this.id}: over ${cap} bytes (maxTensorBytes); read it chunk by chunk`,
-        { details: { streamId: this.id, limit: "maxTensorBytes", expected: cap, got: total } },
-      );
-    }
+    if (total > cap) throw cannotAssemble(this.id, `over ${cap} bytes`, cap, total);
     if (!this.#buffer || this.#filled === this.#buffer.bytes.length) {
       if (!this.#grow(remainingBytes)) return undefined;
     }
@@ -228,12 +212,8 @@ export class InboundStream {
   }
 
   #intoTooSmall(moreBytes: number): LimitError {
-    const room = this.#memory?.length ?? 0;
-    return new LimitError(
-      "ASOC_TENSOR_TOO_LARGE",
-      `Cannot receive stream ${this.id}: the memory given has ${room} bytes, the tensor at least ${this.#filled + moreBytes}`,
-      { details: { streamId: this.id, limit: "into", expected: room, got: this.#filled + moreBytes } },
-    );
+    const got = this.#filled + moreBytes;
+    return intoTooSmall(this.id, this.#memory?.length ?? 0, got, `at least ${got}`);
   }
 
   #chunkTarget(remainingBytes: number): Uint8Array | undefined {
@@ -303,11 +283,7 @@ export class InboundStream {
     const { pool } = this.#context;
     this.#context.readerBehind = false;
     if (pool.releasePossible) return undefined;
-    throw new LimitError(
-      "ASOC_MEMORY_BUDGET",
-      `Cannot receive stream ${this.id}: memoryBudgetBytes (${pool.budgetBytes}) is used up by streams that arrive at once`,
-      { details: { streamId: this.id, limit: "memoryBudgetBytes", expected: pool.budgetBytes } },
-    );
+    throw budgetUsedUp(this.id, pool.budgetBytes);
   }
 
   /** Changes the way of reading. No read is under way. */

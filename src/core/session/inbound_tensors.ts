@@ -8,7 +8,7 @@
  * OPEN, an id again, more than there was credit for.
  */
 import { AsocError, ClosedError } from "../errors.ts";
-import { type Limits, MiB } from "../limits.ts";
+import type { Limits } from "../limits.ts";
 import type { Crypto } from "../runtime.ts";
 import { FrameType, type Header } from "../wire/header.ts";
 import type { CloseRecord } from "../wire/records/close.ts";
@@ -18,6 +18,8 @@ import { type ResetRecord, StreamCode } from "../wire/records/reset.ts";
 import { Acknowledgements } from "./acknowledgements.ts";
 import { CreditWindow, type StreamLedger } from "./credit_window.ts";
 import { describeOpen, sameTensor, type TensorDescription } from "./description.ts";
+import { Grants } from "./grants.ts";
+import type { InboundContext } from "./inbound_context.ts";
 import {
   cameTooLate,
   cannotBegin,
@@ -32,7 +34,6 @@ import {
   tooManyStreams,
   unexpectedStreamFrame,
 } from "./inbound_faults.ts";
-import type { InboundContext } from "./inbound_stream.ts";
 import { InboundTensor, type TensorContext } from "./inbound_tensor.ts";
 import { clippedReason } from "./reasons.ts";
 import { scratch } from "./scratch.ts";
@@ -50,9 +51,6 @@ export interface InboundTensorEvents {
   say(streamId: number, record: X1Record): void;
 }
 
-/** Bytes in which a stream's grant is worth a frame, unless it is its last. */
-const GRANT_BYTES = MiB;
-
 export class InboundTensors {
   readonly #limits: Limits;
   readonly #crypto: Pick<Crypto, "crc32" | "sha256Stream">;
@@ -63,8 +61,7 @@ export class InboundTensors {
   readonly #open = new Map<number, InboundTensor>();
   readonly #skipped: SkippedStreams;
   readonly #acks: Acknowledgements;
-  /** Streams whose grant may be due. */
-  readonly #dirty = new Set<InboundTensor>();
+  readonly #grants: Grants;
   readonly #deadlines = new StreamDeadlines<InboundTensor>();
   /** Streams of the other side with lower or equal ids have begun. */
   #lastId = 0;
@@ -77,7 +74,7 @@ export class InboundTensors {
   /** `role` is ours. */
   constructor(
     role: "dialler" | "acceptor",
-    shared: InboundContext,
+    session: InboundContext,
     limits: Limits,
     crypto: Pick<Crypto, "crc32" | "sha256Stream">,
     book: TransferBook,
@@ -91,25 +88,15 @@ export class InboundTensors {
     this.#window = new CreditWindow(limits.initialCreditBytes);
     this.#skipped = new SkippedStreams(limits.maxInboundStreams);
     this.#acks = new Acknowledgements(limits.ackBytes, this.#open, (id, record) => events.say(id, record));
-    const window = this.#window;
-    const changed = (stream: InboundTensor) => {
-      if (!stream.ended) this.#dirty.add(stream);
-    };
+    this.#grants = new Grants(this.#window, this.#open, {
+      say: (id, record) => events.say(id, record),
+      failed: (stream, error) => this.#fail(stream, error),
+    });
     this.#context = {
-      window,
-      changed,
-      limits,
-      get pool() {
-        return shared.pool;
-      },
-      set pool(pool) {
-        shared.pool = pool;
-      },
-      get copiedBytes() {
-        return shared.copiedBytes;
-      },
-      set copiedBytes(byteCount) {
-        shared.copiedBytes = byteCount;
+      session,
+      window: this.#window,
+      changed: (stream) => {
+        if (!stream.ended) this.#grants.add(stream);
       },
     };
   }
@@ -130,12 +117,11 @@ export class InboundTensors {
   }
   /** Readers have made room, or memory that a stream waits for may be there. */
   get dirty(): boolean {
-    return this.#dirty.size > 0 || this.#window.due;
+    return this.#grants.due;
   }
   /** Some stream waits for memory. */
   get wantsMemory(): boolean {
-    for (const stream of this.#open.values()) if (stream.wantsMemory) return true;
-    return false;
+    return this.#grants.wantsMemory;
   }
   /** When a stream's deadline passes; Infinity: never. */
   get deadlineMs(): number {
@@ -206,7 +192,7 @@ export class InboundTensors {
     if (!stream) return;
     stream.filled(byteCount);
     this.#acks.count(stream, byteCount);
-    if (stream.mayGrant) this.#dirty.add(stream);
+    if (stream.mayGrant) this.#grants.add(stream);
     if (stream.wantsBytes) this.#events.changed(stream);
   }
 
@@ -237,13 +223,11 @@ export class InboundTensors {
     else if (description.deadlineMs > 0) stream.deadlineAtMs = nowMs + description.deadlineMs;
     this.#open.set(id, stream);
     this.#acks.handleOpened(stream, nowMs);
-    this.#dirty.add(stream);
+    this.#grants.add(stream);
     this.#deadlines.add(stream, stream.deadlineAtMs);
     if (known) this.#events.resumed(stream);
     else this.#events.started(stream);
-    // Now, so that what comes in the same read lies in place.
-    this.#dirty.delete(stream);
-    this.#flushOne(stream);
+    this.#grants.flushOne(stream);
   }
 
   /** The broken transfer that goes on; undefined: a new one begins. Throws where neither can be. */
@@ -312,40 +296,14 @@ export class InboundTensors {
 
   /** Says what may be said now: credit where there is memory, and what has come. */
   flush(nowMs: number): void {
-    if (this.#dirty.size > 0) {
-      for (const stream of this.#dirty) if (this.#open.get(stream.id) === stream) this.#flushOne(stream);
-      this.#dirty.clear();
-    }
+    this.#grants.flushStreams();
     this.#acks.flush(nowMs);
-    const limitBytes = this.#window.pollLimit();
-    if (limitBytes !== undefined) this.#events.say(0, { kind: "credit", limitBytes });
-  }
-
-  #flushOne(stream: InboundTensor): void {
-    let limitBytes: number;
-    try {
-      limitBytes = stream.grant();
-    } catch (error) {
-      if (!(error instanceof AsocError)) throw error;
-      this.#fail(stream, error);
-      return;
-    }
-    const { id, description, baseOffset } = stream;
-    const isLast = limitBytes + baseOffset >= (description.totalBytes ?? Number.POSITIVE_INFINITY);
-    if (
-      limitBytes > stream.limitBytes &&
-      (isLast ||
-        limitBytes - stream.limitBytes >= GRANT_BYTES ||
-        stream.limitBytes - stream.announcedBytes < GRANT_BYTES)
-    ) {
-      stream.limitBytes = limitBytes;
-      this.#events.say(id, { kind: "credit", limitBytes });
-    }
+    this.#grants.flushWindow();
   }
 
   /** Memory has come back: those that wait for it try again. */
   wake(): void {
-    for (const stream of this.#open.values()) if (stream.wantsMemory) this.#dirty.add(stream);
+    this.#grants.wake();
   }
 
   handleTimeout(nowMs: number): void {
@@ -359,7 +317,7 @@ export class InboundTensors {
     const open = [...this.#open.values()];
     this.#open.clear();
     this.#skipped.clear();
-    this.#dirty.clear();
+    this.#grants.clear();
     this.#acks.clear();
     this.#deadlines.clear();
     this.#current = undefined;
@@ -411,7 +369,7 @@ export class InboundTensors {
 
   #forget(stream: InboundTensor): void {
     this.#open.delete(stream.id);
-    this.#dirty.delete(stream);
+    this.#grants.delete(stream);
     this.#acks.delete(stream);
     this.#deadlines.delete(stream);
   }

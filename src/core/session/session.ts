@@ -56,7 +56,7 @@ import {
 } from "./faults.ts";
 import { Handshake } from "./handshake.ts";
 import { Inbound } from "./inbound.ts";
-import type { InboundContext } from "./inbound_stream.ts";
+import type { InboundContext } from "./inbound_context.ts";
 import { InboundTensor } from "./inbound_tensor.ts";
 import { InboundTensors } from "./inbound_tensors.ts";
 import { Outbound, type OutboundStream, type TensorSending } from "./outbound.ts";

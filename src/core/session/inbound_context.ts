@@ -1,0 +1,19 @@
+/** What streams on their way in need to know of their session. */
+import type { TensorMemory } from "../tensor/memory_account.ts";
+import type { CreditWindow } from "./credit_window.ts";
+
+export interface InboundContext {
+  /** Replaced before the first stream. */
+  pool: TensorMemory;
+  readonly limits: { readonly maxTensorBytes: number; readonly maxChunkAheadBytes: number };
+  /** Bytes that moved because a buffer grew or the way of reading changed. */
+  copiedBytes: number;
+  /** Why a stream had no room when it was last asked: a reader of chunks is behind, or else the pool is used up. */
+  readerBehind?: boolean;
+}
+
+/** What the memory of a tensor of x1 depends on; another one after a resume. */
+export interface MemoryContext {
+  readonly session: InboundContext;
+  readonly window: CreditWindow;
+}
