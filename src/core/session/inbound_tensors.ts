@@ -16,30 +16,26 @@ import type { OpenRecord } from "../wire/records/open.ts";
 import type { X1Record } from "../wire/records/records.ts";
 import { type ResetRecord, StreamCode } from "../wire/records/reset.ts";
 import { Acknowledgements } from "./acknowledgements.ts";
-import { CreditWindow, type StreamLedger } from "./credit_window.ts";
-import { describeOpen, sameTensor, type TensorDescription } from "./description.ts";
+import { CreditWindow } from "./credit_window.ts";
+import { describeOpen } from "./description.ts";
 import { Grants } from "./grants.ts";
 import type { InboundContext } from "./inbound_context.ts";
 import {
   cameTooLate,
-  cannotBegin,
-  describedOtherwise,
   longerThanOpened,
   notOpen,
   notResumed,
   openOutOfOrder,
   resetBySender,
   sequenceGap,
-  stopCode,
   tooManyStreams,
   unexpectedStreamFrame,
 } from "./inbound_faults.ts";
 import { InboundTensor, type TensorContext } from "./inbound_tensor.ts";
-import { clippedReason } from "./reasons.ts";
 import { scratch } from "./scratch.ts";
 import { SkippedStreams } from "./skipped_streams.ts";
 import { StreamDeadlines } from "./stream_deadlines.ts";
-import type { TransferBook } from "./transfer_book.ts";
+import { beginTransfer, type TransferBook } from "./transfer_book.ts";
 
 export interface InboundTensorEvents {
   started(stream: InboundTensor): void;
@@ -86,10 +82,11 @@ export class InboundTensors {
     this.#book = book;
     this.#events = events;
     this.#window = new CreditWindow(limits.initialCreditBytes);
-    this.#skipped = new SkippedStreams(limits.maxInboundStreams);
-    this.#acks = new Acknowledgements(limits.ackBytes, this.#open, (id, record) => events.say(id, record));
+    const say = (id: number, record: X1Record) => events.say(id, record);
+    this.#skipped = new SkippedStreams(limits.maxInboundStreams, say);
+    this.#acks = new Acknowledgements(limits.ackBytes, this.#open, say);
     this.#grants = new Grants(this.#window, this.#open, {
-      say: (id, record) => events.say(id, record),
+      say,
       failed: (stream, error) => this.#fail(stream, error),
     });
     this.#context = {
@@ -110,10 +107,6 @@ export class InboundTensors {
   }
   get payloadBytes(): number {
     return this.#bytes;
-  }
-  /** The highest stream of the other side that has begun. */
-  get lastId(): number {
-    return this.#lastId;
   }
   /** Readers have made room, or memory that a stream waits for may be there. */
   get dirty(): boolean {
@@ -207,7 +200,7 @@ export class InboundTensors {
       this.#begin(id, record, nowMs);
     } catch (error) {
       if (!(error instanceof AsocError)) throw error;
-      this.#stop(id, { announcedBytes: 0, limitBytes: this.#window.initialBytes }, error);
+      this.#skipped.stop(id, { announcedBytes: 0, limitBytes: this.#window.initialBytes }, error);
       this.#events.failed(id, error);
     }
   }
@@ -216,7 +209,9 @@ export class InboundTensors {
     const limit = this.#limits.maxInboundStreams;
     if (this.#open.size + this.#skipped.size >= limit) throw tooManyStreams(id, limit);
     const description = describeOpen(record);
-    const known = this.#known(id, description, record.baseOffset);
+    const known = beginTransfer(this.#book, id, description, record.baseOffset, (broken) =>
+      this.#settleFailed(broken, notResumed()),
+    );
     const stream =
       known ?? new InboundTensor(id, description, record.transferId, this.#context, this.#crypto);
     if (known) known.resume(id, this.#context);
@@ -228,25 +223,6 @@ export class InboundTensors {
     if (known) this.#events.resumed(stream);
     else this.#events.started(stream);
     this.#grants.flushOne(stream);
-  }
-
-  /** The broken transfer that goes on; undefined: a new one begins. Throws where neither can be. */
-  #known(id: number, description: TensorDescription, baseOffset: number): InboundTensor | undefined {
-    const { transferId } = description;
-    const found = this.#book.begin(transferId);
-    const known = found instanceof InboundTensor ? found : undefined;
-    const expected = known?.receivedBytes ?? 0;
-    if (found === "delivered" || found === "busy" || baseOffset !== expected) {
-      if (known) this.#settleFailed(known, notResumed());
-      else if (found === "new") this.#book.gaveUp(transferId);
-      const why = found === "delivered" || found === "busy" ? found : "elsewhere";
-      throw cannotBegin(id, transferId, why, expected, baseOffset);
-    }
-    if (known && !sameTensor(known.description, description)) {
-      this.#settleFailed(known, notResumed());
-      throw describedOtherwise(id);
-    }
-    return known;
   }
 
   handleClose(id: number, record: CloseRecord): void {
@@ -281,7 +257,7 @@ export class InboundTensors {
   /** Its reader gives it up. */
   cancel(stream: InboundTensor, reason: string): void {
     if (this.#open.get(stream.id) !== stream) return;
-    this.#stop(stream.id, stream, new ClosedError("ASOC_CANCELLED", reason), StreamCode.CANCELLED);
+    this.#skipped.stop(stream.id, stream, new ClosedError("ASOC_CANCELLED", reason), StreamCode.CANCELLED);
     this.#forget(stream);
     stream.fail(new ClosedError("ASOC_CANCELLED", `Stream ${stream.id} was given up here: ${reason}`));
     this.#drop(stream, true);
@@ -353,7 +329,7 @@ export class InboundTensors {
 
   /** It fails here; `over`: its END has come, so nothing of it follows. */
   #fail(stream: InboundTensor, error: AsocError, over = false): void {
-    this.#stop(stream.id, stream, error);
+    this.#skipped.stop(stream.id, stream, error);
     if (over) this.#skipped.delete(stream.id);
     this.#forget(stream);
     this.#settleFailed(stream, error);
@@ -372,12 +348,6 @@ export class InboundTensors {
     this.#grants.delete(stream);
     this.#acks.delete(stream);
     this.#deadlines.delete(stream);
-  }
-
-  /** Tells the sender, and skips what it sends until it knows. */
-  #stop(id: number, ledger: StreamLedger, error: AsocError, code = stopCode(error)): void {
-    this.#skipped.add(id, ledger);
-    this.#events.say(id, { kind: "stop", code, reason: clippedReason(error.message) });
   }
 
   /** Its memory goes back as soon as the socket cannot hold any of it. */

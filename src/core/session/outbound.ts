@@ -1,39 +1,20 @@
 /**
- * The sending half of a session: streams, their order, and batches for the socket.
+ * The sending half of a session: streams, their order, and what of them goes into the next batch for the socket.
  *
- * Streams take turns chunk by chunk; one that has not sent yet comes before
- * those that have, every second time, so that a small tensor does not wait for
- * bulk and bulk does not starve. A batch is a list of parts: headers and small
- * payloads lie side by side in one slab, large payloads are the caller's own memory.
- *
- * One batch is under way at a time; its parts stay untouched until `handleWritten`.
+ * Streams take turns chunk by chunk (`turns.ts`). How much a tensor stream may send is its receiver's word
+ * (`outbound_tensors.ts`), and how frames lie in memory the batch's affair (`batch.ts`).
  */
 import type { AsocError } from "../errors.ts";
-import {
-  CHUNK_BYTES,
-  HELD_CHUNK_BYTES,
-  KiB,
-  MAX_DIGEST_BYTES,
-  MAX_WRITE_BYTES,
-  MIN_WRITE_BYTES,
-  SMALL_PAYLOAD_BYTES,
-} from "../limits.ts";
-import { encodeHeader, FrameType, HEADER_BYTES } from "../wire/header.ts";
-import { OutboundCredit } from "./outbound_credit.ts";
+import { CHUNK_BYTES, HELD_CHUNK_BYTES } from "../limits.ts";
+import { FrameType } from "../wire/header.ts";
+import { Batch } from "./batch.ts";
 import { closePayload, OutboundStream, resetPayload, type TensorSending } from "./outbound_stream.ts";
+import { OutboundTensors } from "./outbound_tensors.ts";
+import { StreamIds } from "./stream_ids.ts";
 import { Turns } from "./turns.ts";
 
 export { OutboundStream, type TensorSending } from "./outbound_stream.ts";
 
-const SLAB_BYTES = 128 * KiB;
-const MAX_PARTS = 128;
-/** A write faster than this lets the next one be larger, one slower than the other smaller. */
-const FAST_WRITE_MS = 100;
-const SLOW_WRITE_MS = 1000;
-/** OPEN up to this length lies beside the headers. */
-const SMALL_OPEN_BYTES = KiB;
-/** What one turn may put into the slab: OPEN, a chunk's header and a small payload, CLOSE or RESET, END. */
-const TURN_BYTES = 4 * HEADER_BYTES + SMALL_OPEN_BYTES + SMALL_PAYLOAD_BYTES + MAX_DIGEST_BYTES + 512;
 /** The seq of the two frames that give up a stream: never in order, so every receiver fails it. */
 export const ABANDON_SEQ = 0xffff_ffff;
 
@@ -46,48 +27,26 @@ interface ControlFrame {
 }
 
 export class Outbound {
-  /** Made with the first stream: a stranger who only knocks costs no memory. */
-  #slab: Uint8Array = new Uint8Array(0);
+  readonly #batch = new Batch();
   readonly #streams = new Set<OutboundStream>();
-  /** Of v1 streams that are open. */
-  readonly #ids = new Set<number>();
-  /** Tensor streams that are not settled: END may be out, and the receiver's word is awaited. */
-  readonly #tensors = new Map<number, OutboundStream>();
+  readonly #tensors = new OutboundTensors((stream) => this.#enqueue(stream));
   readonly #turns = new Turns();
-  #credit = new OutboundCredit(0);
-  readonly #awaitCredit = new Set<OutboundStream>();
-  readonly #held = new Set<OutboundStream>();
-  /** Streams with a deadline, and the earliest of them. */
-  readonly #timed = new Set<OutboundStream>();
-  #earliestMs = Number.POSITIVE_INFINITY;
+  readonly #ids: StreamIds;
   /** The stream whose chunk is cut by the end of a batch: it goes on first. */
   #partial: OutboundStream | undefined;
   #control: ControlFrame[] = [];
   readonly #numberControl: () => number;
-  readonly #firstId: number;
-  #nextId: number;
-  #inFlight = false;
   #batchStreams: OutboundStream[] = [];
-  #writeBytes = 4 * MIN_WRITE_BYTES;
-  #slabAt = 0;
-  /** Where in the slab the next part begins. */
-  #slabFrom = 0;
-  #batchBytes = 0;
-  #batchAtMs = 0;
-  #frames = 0;
-  #bytes = 0;
-  #coalesced = 0;
 
   /** `firstId`: 1 for a dialler, 2 for an acceptor. `numberControl` counts the CONTROL frames of x1 as they go out. */
   constructor(firstId: number, numberControl: () => number = () => 0) {
     this.#numberControl = numberControl;
-    this.#firstId = firstId;
-    this.#nextId = firstId;
+    this.#ids = new StreamIds(firstId);
   }
 
   /** A batch is with the socket. */
   get inFlight(): boolean {
-    return this.#inFlight;
+    return this.#batch.inFlight;
   }
   /** A frame may be written behind the batch under way without cutting another in two. */
   get atBoundary(): boolean {
@@ -99,16 +58,16 @@ export class Outbound {
   }
   /** There is something to write, and no batch under way. */
   get waiting(): boolean {
-    if (this.#inFlight) return false;
+    if (this.#batch.inFlight) return false;
     return this.#partial !== undefined || this.#turns.size + this.#control.length > 0;
   }
   /** When the batch under way was given out. */
   get inFlightSinceMs(): number {
-    return this.#batchAtMs;
+    return this.#batch.inFlightSinceMs;
   }
   /** Nothing is open and nothing is under way. */
   get idle(): boolean {
-    return this.#streams.size + this.#tensors.size + this.#control.length === 0 && !this.#inFlight;
+    return this.#streams.size + this.#tensors.size + this.#control.length === 0 && !this.inFlight;
   }
   /** Tensor streams whose fate is not known yet. */
   get unsettled(): number {
@@ -116,27 +75,22 @@ export class Outbound {
   }
   /** Ids that were never given out, for tensor streams. */
   get idsLeft(): number {
-    return (0xffff_ffff - this.#nextId) / 2;
+    return this.#ids.left;
   }
   get openStreams(): number {
     return this.#streams.size;
   }
-  get counters(): {
-    readonly frames: number;
-    readonly payloadBytes: number;
-    readonly coalescedBytes: number;
-  } {
-    return { frames: this.#frames, payloadBytes: this.#bytes, coalescedBytes: this.#coalesced };
+  get counters(): Batch["counters"] {
+    return this.#batch.counters;
   }
-
   /** When a stream's deadline passes, or held ones may go on; Infinity: never. */
   get deadlineMs(): number {
-    return this.#held.size > 0 ? Math.min(this.#earliestMs, this.#credit.leadUntilMs) : this.#earliestMs;
+    return this.#tensors.deadlineMs;
   }
 
   /** The other side's initial credit, in bytes, for the tensor streams to come. */
   useCredit(initialBytes: number): void {
-    this.#credit = new OutboundCredit(initialBytes);
+    this.#tensors.useCredit(initialBytes);
   }
 
   /** A frame between chunks, before any stream's. `payload` belongs to it until it is written. */
@@ -146,28 +100,12 @@ export class Outbound {
 
   /** `tensor`: what x1 says of the stream; undefined for one of v1. */
   open(chunkBytes: number = CHUNK_BYTES, tensor?: TensorSending): OutboundStream {
-    if (this.#slab.length === 0) this.#slab = new Uint8Array(SLAB_BYTES);
-    const stream = new OutboundStream(tensor ? 0 : this.#takeId(), chunkBytes, tensor);
+    this.#batch.prepare();
+    const stream = new OutboundStream(tensor ? 0 : this.#ids.take(), chunkBytes, tensor);
     this.#streams.add(stream);
-    if (!tensor) this.#ids.add(stream.id);
-    else {
-      stream.limitBytes = this.#credit.initialBytes;
-      if (tensor.deadlineAtMs < Number.POSITIVE_INFINITY) {
-        this.#timed.add(stream);
-        this.#earliestMs = Math.min(this.#earliestMs, tensor.deadlineAtMs);
-      }
-    }
+    if (tensor) this.#tensors.add(stream, tensor);
+    else this.#ids.hold(stream.id);
     return stream;
-  }
-
-  /** Ids go up by two and begin again after 2^32; one that is open is passed over. */
-  #takeId(): number {
-    let id: number;
-    do {
-      id = this.#nextId;
-      this.#nextId = id + 2 > 0xffff_ffff ? this.#firstId : id + 2;
-    } while (this.#ids.has(id));
-    return id;
   }
 
   /** Gives a stream its next bytes; they belong to it until it is writable again. */
@@ -200,7 +138,7 @@ export class Outbound {
       stream.done = true;
       stream.error = stream.reset?.error;
       this.#close(stream);
-      this.#settle(stream);
+      this.#tensors.settle(stream);
       gone(stream);
       return;
     }
@@ -211,31 +149,14 @@ export class Outbound {
   #enqueue(stream: OutboundStream): void {
     if (stream.queued || stream === this.#partial) return;
     stream.queued = true;
-    this.#awaitCredit.delete(stream);
-    this.#held.delete(stream);
+    this.#tensors.stopWaiting(stream);
     this.#turns.add(stream);
   }
 
   /** Nothing more of it is sent. */
   #close(stream: OutboundStream): void {
     this.#streams.delete(stream);
-    if (!stream.tensor) this.#ids.delete(stream.id);
-  }
-
-  /** Nothing more is expected of it. */
-  #settle(stream: OutboundStream): void {
-    this.#tensors.delete(stream.id);
-    this.#awaitCredit.delete(stream);
-    this.#held.delete(stream);
-    this.#credit.confirm(stream, stream.promisedBytes);
-    this.#untime(stream);
-  }
-
-  #untime(stream: OutboundStream): void {
-    if (!this.#timed.delete(stream)) return;
-    this.#earliestMs = Number.POSITIVE_INFINITY;
-    for (const { tensor } of this.#timed)
-      if (tensor) this.#earliestMs = Math.min(this.#earliestMs, tensor.deadlineAtMs);
+    if (!stream.tensor) this.#ids.release(stream.id);
   }
 
   // --- what the receiver of tensor streams says
@@ -247,14 +168,7 @@ export class Outbound {
 
   /** CREDIT: the stream may go so far, or the connection for id 0. What is not known any more is passed over. */
   handleCredit(id: number, limitBytes: number): void {
-    if (id === 0) {
-      if (this.#credit.raise(limitBytes)) for (const stream of this.#awaitCredit) this.#enqueue(stream);
-      return;
-    }
-    const stream = this.#tensors.get(id);
-    if (!stream || limitBytes <= stream.limitBytes) return;
-    stream.limitBytes = limitBytes;
-    if (!stream.done && stream.pending && !this.#awaitCredit.has(stream)) this.#enqueue(stream);
+    this.#tensors.handleCredit(id, limitBytes);
   }
 
   /** ACK: so many bytes of this connection have come; `verified`: and the tensor is whole. */
@@ -264,11 +178,10 @@ export class Outbound {
     verified: boolean,
     moved: (stream: OutboundStream) => void,
   ): void {
-    this.#credit.confirm(stream, ackedBytes);
-    if (this.#held.size > 0) for (const held of this.#held) this.#enqueue(held);
+    this.#tensors.confirm(stream, ackedBytes);
     if (!verified || !(stream.done || stream.endInBatch)) return; // before CLOSE is out it cannot be true
     stream.verified = true;
-    this.#settle(stream);
+    this.#tensors.settle(stream);
     if (stream.done) moved(stream);
   }
 
@@ -285,7 +198,7 @@ export class Outbound {
       return;
     }
     stream.error = reset.error;
-    this.#settle(stream);
+    this.#tensors.settle(stream);
     if (stream.done) moved(stream);
   }
 
@@ -297,160 +210,80 @@ export class Outbound {
       stream.done = true;
       stream.pending = undefined;
       this.#close(stream);
-      this.#settle(stream);
+      this.#tensors.settle(stream);
       failed(stream);
     }
   }
 
   /** Streams whose deadline has passed, and those that were held for long enough. */
   handleTimeout(nowMs: number, late: (stream: OutboundStream) => void): void {
-    if (nowMs >= this.#credit.leadUntilMs) for (const stream of this.#held) this.#enqueue(stream);
-    if (nowMs < this.#earliestMs) return;
-    for (const stream of [...this.#timed]) {
-      if (!stream.tensor || stream.tensor.deadlineAtMs > nowMs) continue;
-      this.#untime(stream);
-      if (!stream.done && !stream.endInBatch) late(stream);
-    }
+    this.#tensors.handleTimeout(nowMs, late);
   }
 
   /** The next batch into `parts` (emptied first). False when there is nothing to write or one is under way. */
   pollTransmit(parts: Uint8Array[], nowMs: number): boolean {
     if (!this.waiting) return false;
-    parts.length = 0;
-    this.#batchBytes = 0;
+    const batch = this.#batch;
+    batch.begin(parts);
     this.#turns.beginBatch();
-    this.#slabAt = 0;
-    this.#slabFrom = 0;
-    while (this.#batchBytes < this.#writeBytes && parts.length < MAX_PARTS) {
+    while (!batch.full) {
       // Before everything but the rest of a chunk, whose header is out.
-      if (this.#control.length > 0 && !this.#partial) this.#takeControl(parts);
-      if (this.#slabAt + TURN_BYTES > SLAB_BYTES) break;
+      if (this.#control.length > 0 && !this.#partial) this.#takeControl();
+      if (!batch.hasRoomForTurn) break;
       const stream = this.#takeTurn();
       if (!stream) break;
       if (stream.done) continue;
-      const before = this.#slabAt;
-      if (stream.tensor && !stream.opened) this.#encodeOpen(stream, stream.tensor, parts, nowMs);
+      if (stream.tensor && !stream.opened) this.#encodeOpen(stream, stream.tensor, nowMs);
       if (stream.chunkLeft === 0 && stream.pending) this.#beginChunk(stream, stream.pending, nowMs);
-      const pending = stream.pending;
-      if (stream.chunkLeft > 0 && pending) {
-        const room = Math.max(1, this.#writeBytes - this.#batchBytes);
-        const length = stream.chunkLeft <= room + MIN_WRITE_BYTES ? stream.chunkLeft : room;
-        this.#takeBytes(stream, pending, length, parts);
-      }
+      if (stream.chunkLeft > 0 && stream.pending) this.#takeBytes(stream, stream.pending);
       if (stream.ending && !stream.pending && stream.chunkLeft === 0) this.#encodeEnd(stream);
-      this.#batchBytes += this.#slabAt - before;
+      batch.endTurn();
       if (stream.inBatch > 0 || stream.endInBatch) this.#batchStreams.push(stream);
       if (stream.chunkLeft > 0) this.#partial = stream;
       else if (stream.pending && !stream.waits) this.#enqueue(stream);
       // What is urgent may come any moment, and waits for this batch.
-      if (this.#batchBytes >= HELD_CHUNK_BYTES && this.#credit.holds(stream.priority, nowMs)) break;
+      if (batch.bytes >= HELD_CHUNK_BYTES && this.#tensors.holds(stream.priority, nowMs)) break;
     }
-    this.#cutSlab(parts);
-    if (parts.length === 0) return false;
-    this.#inFlight = true;
-    this.#batchAtMs = nowMs;
-    return true;
+    return batch.end(nowMs);
   }
 
   /** The header of the next chunk, as long as credit allows; without any the stream waits. */
   #beginChunk(stream: OutboundStream, pending: Uint8Array, nowMs: number): void {
     let length = Math.min(stream.chunkBytes, pending.length - stream.pendingAt);
-    stream.waits = false;
     if (stream.tensor) {
-      const allowed = this.#credit.allow(stream, length, nowMs);
-      if (typeof allowed === "string") {
-        stream.waits = true;
-        if (allowed === "connection") this.#awaitCredit.add(stream);
-        else if (allowed === "hold") this.#held.add(stream);
-        return;
-      }
-      length = allowed;
-      this.#credit.lead(stream.priority, nowMs);
-      this.#credit.spend(stream, length);
+      length = this.#tensors.spend(stream, length, nowMs);
+      stream.waits = length === 0;
+      if (stream.waits) return;
     }
-    encodeHeader(this.#slab, this.#slabAt, FrameType.DATA, stream.id, stream.seq++, length);
-    this.#slabAt += HEADER_BYTES;
+    this.#batch.header(FrameType.DATA, stream.id, stream.seq++, length);
     stream.chunkLeft = length;
-    this.#frames++;
   }
 
-  /** `length` bytes of the chunk under way: beside the headers when they are few, or from where they lie. */
-  #takeBytes(stream: OutboundStream, pending: Uint8Array, length: number, parts: Uint8Array[]): void {
+  /** Of the chunk under way, what there is room for. */
+  #takeBytes(stream: OutboundStream, pending: Uint8Array): void {
+    const length = this.#batch.fitting(stream.chunkLeft);
     const bytes = pending.subarray(stream.pendingAt, stream.pendingAt + length);
-    if (length <= SMALL_PAYLOAD_BYTES && this.#slabAt + length <= SLAB_BYTES) {
-      this.#slab.set(bytes, this.#slabAt);
-      this.#slabAt += length;
-      this.#coalesced += length;
-      this.#batchBytes -= length; // counted with the slab
-    } else {
-      this.#cutSlab(parts);
-      parts.push(bytes);
-    }
+    this.#batch.payload(bytes);
     const { tensor } = stream;
     if (tensor) tensor.digest.update(bytes, tensor.baseOffset + stream.promisedBytes - stream.chunkLeft);
     stream.chunkLeft -= length;
     stream.pendingAt += length;
     stream.inBatch += length;
-    this.#batchBytes += length;
-    this.#bytes += length;
     if (stream.pendingAt === pending.length) stream.pending = undefined;
     else if (stream.abandoned && stream.chunkLeft === 0) stream.pending = undefined;
   }
 
-  /** What lies in the slab since the last part becomes one. */
-  #cutSlab(parts: Uint8Array[]): void {
-    if (this.#slabAt > this.#slabFrom) parts.push(this.#slab.subarray(this.#slabFrom, this.#slabAt));
-    this.#slabFrom = this.#slabAt;
-  }
-
-  #takeControl(parts: Uint8Array[]): void {
-    this.#cutSlab(parts);
-    for (const { type, streamId, payload, counted } of this.#control) {
-      const frame = new Uint8Array(HEADER_BYTES + payload.length);
-      encodeHeader(frame, 0, type, streamId, counted ? this.#numberControl() : 0, payload.length);
-      frame.set(payload, HEADER_BYTES);
-      parts.push(frame);
-      this.#batchBytes += frame.length;
-      this.#frames++;
-    }
+  #takeControl(): void {
+    for (const { type, streamId, payload, counted } of this.#control)
+      this.#batch.frame(type, streamId, counted ? this.#numberControl() : 0, payload);
     this.#control = [];
   }
 
-  /** A CONTROL frame of a stream, in its place between the stream's other frames. */
-  #encodeControl(streamId: number, payload: Uint8Array): void {
-    encodeHeader(
-      this.#slab,
-      this.#slabAt,
-      FrameType.CONTROL,
-      streamId,
-      this.#numberControl(),
-      payload.length,
-    );
-    this.#slab.set(payload, this.#slabAt + HEADER_BYTES);
-    this.#slabAt += HEADER_BYTES + payload.length;
-    this.#frames++;
-  }
-
-  #encodeOpen(
-    stream: OutboundStream,
-    { open, priority }: TensorSending,
-    parts: Uint8Array[],
-    nowMs: number,
-  ): void {
+  #encodeOpen(stream: OutboundStream, { open }: TensorSending, nowMs: number): void {
     stream.opened = true;
-    stream.id = this.#takeId();
-    this.#tensors.set(stream.id, stream);
-    this.#credit.lead(priority, nowMs);
-    if (open.length <= SMALL_OPEN_BYTES) {
-      this.#encodeControl(stream.id, open);
-      return;
-    }
-    encodeHeader(this.#slab, this.#slabAt, FrameType.CONTROL, stream.id, this.#numberControl(), open.length);
-    this.#slabAt += HEADER_BYTES;
-    this.#frames++;
-    this.#cutSlab(parts);
-    parts.push(open);
-    this.#batchBytes += open.length;
+    stream.id = this.#ids.take();
+    this.#tensors.handleOpened(stream, nowMs);
+    this.#batch.control(stream.id, this.#numberControl(), open);
   }
 
   #takeTurn(): OutboundStream | undefined {
@@ -465,32 +298,22 @@ export class Outbound {
   }
 
   #encodeEnd(stream: OutboundStream): void {
-    const { tensor, abandoned } = stream;
+    const { id, tensor, abandoned } = stream;
+    const batch = this.#batch;
     stream.endInBatch = true;
+    stream.endSent = !abandoned;
     if (tensor) {
-      this.#encodeControl(stream.id, abandoned ? resetPayload(stream) : closePayload(stream, tensor));
+      const payload = abandoned ? resetPayload(stream) : closePayload(stream, tensor);
+      batch.control(id, this.#numberControl(), payload);
       if (abandoned) return;
     }
-    stream.endSent = !abandoned;
-    const seq = abandoned ? ABANDON_SEQ : stream.seq;
-    if (abandoned) {
-      encodeHeader(this.#slab, this.#slabAt, FrameType.DATA, stream.id, seq, 0);
-      this.#slabAt += HEADER_BYTES;
-      this.#frames++;
-    }
-    encodeHeader(this.#slab, this.#slabAt, FrameType.END, stream.id, seq, 0);
-    this.#slabAt += HEADER_BYTES;
-    this.#frames++;
+    if (abandoned) batch.header(FrameType.DATA, id, ABANDON_SEQ, 0);
+    batch.header(FrameType.END, id, abandoned ? ABANDON_SEQ : stream.seq, 0);
   }
 
   /** The batch under way is in the kernel. Calls `moved` once for each stream that it carried. */
   handleWritten(nowMs: number, moved: (stream: OutboundStream) => void): void {
-    const tookMs = nowMs - this.#batchAtMs;
-    if (tookMs > SLOW_WRITE_MS) this.#writeBytes = Math.max(MIN_WRITE_BYTES, this.#writeBytes / 2);
-    else if (tookMs < FAST_WRITE_MS && this.#batchBytes >= this.#writeBytes) {
-      this.#writeBytes = Math.min(MAX_WRITE_BYTES, this.#writeBytes * 2);
-    }
-    this.#inFlight = false;
+    this.#batch.handleWritten(nowMs);
     const streams = this.#batchStreams;
     this.#batchStreams = [];
     for (const stream of streams) {
@@ -503,8 +326,8 @@ export class Outbound {
         this.#close(stream);
         if (stream.abandoned) {
           stream.error ??= stream.reset?.error;
-          this.#settle(stream);
-        } else this.#untime(stream);
+          this.#tensors.settle(stream);
+        } else this.#tensors.handleEndSent(stream);
       }
       moved(stream);
     }
@@ -519,12 +342,8 @@ export class Outbound {
       failed(stream);
     }
     this.#streams.clear();
-    this.#ids.clear();
+    this.#ids.releaseAll();
     this.#tensors.clear();
-    this.#awaitCredit.clear();
-    this.#held.clear();
-    this.#timed.clear();
-    this.#earliestMs = Number.POSITIVE_INFINITY;
     this.#partial = undefined;
     this.#control = [];
   }
