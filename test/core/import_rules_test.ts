@@ -116,7 +116,7 @@ test("the import rules see the imports that there are", () => {
   const has = (from: string, to: string) => imports.some((one) => one.from === from && one.to === to);
   assert.ok(has("mod.ts", "core/node.ts"));
   assert.ok(has("join.ts", "runtime/deno/mod.ts"), "dynamic imports");
-  assert.ok(has("core/session/session.ts", "core/wire/hello.ts"));
+  assert.ok(has("core/session/frame_intake.ts", "core/wire/hello.ts"));
   assert.ok(has("runtime/common/host.ts", "node:crypto"));
 });
 

@@ -1,4 +1,4 @@
-/** The errors of a session, in words: each is made here and nowhere else. */
+/** The errors of a session, in words; those of streams on their way in are in `inbound_faults.ts`. */
 import { type AsocError, ClosedError, ConnectionError, LimitError, ProtocolError } from "../errors.ts";
 import { type Limits, MAX_WAITING_CONTROL, type Timing } from "../limits.ts";
 import type { TensorMemory } from "../tensor/memory_account.ts";
@@ -10,17 +10,7 @@ import { opName } from "../wire/records/ops.ts";
 import { type ResetRecord, StreamCode } from "../wire/records/reset.ts";
 import type { OutboundStream } from "./outbound.ts";
 import type { ArrivingStream } from "./session_types.ts";
-import { State, stateName } from "./transitions.ts";
-
-/** No stream may begin yet. */
-export function isHandshaking(state: State): boolean {
-  return (
-    state === State.HELLO_SENT ||
-    state === State.HELLO_AWAITED ||
-    state === State.CAPS_AWAITED ||
-    state === State.PROOF_AWAITED
-  );
-}
+import { isHandshaking, State, stateName } from "./transitions.ts";
 
 /** A frame that the state does not allow, or a handshake frame of another shape. */
 export function unexpectedFrame(state: State, header: Header): ProtocolError {
@@ -107,6 +97,28 @@ export function handshakeRefused(how: "closed" | "reset", cause?: unknown): Conn
 
 export function connectionLost(cause: unknown): ConnectionError {
   return new ConnectionError("ASOC_CONNECTION_LOST", "The connection was lost", { cause });
+}
+
+/** `now`: what the session is, instead of open. */
+export function cannotOpen(now: string): ConnectionError {
+  return new ConnectionError("ASOC_CLOSED", `Cannot open a stream: session is ${now}`);
+}
+
+/** The other side has as many of our streams as it said in CAPS that it takes. */
+export function peerFull(maxStreams: number): LimitError {
+  return new LimitError(
+    "ASOC_TOO_MANY_STREAMS",
+    `Cannot open a stream: the peer takes ${maxStreams} at once`,
+    {
+      details: { limit: "max_streams", expected: maxStreams, got: maxStreams + 1 },
+    },
+  );
+}
+
+/** ACK of bytes that were not sent, or that a tensor came whole of which not all did. */
+export function ackBeyondSent(streamId: number, expected: number, got: number): ProtocolError {
+  const message = `Cannot read ACK: ${expected} bytes of stream ${streamId} were sent, ${got} are said to have come`;
+  return new ProtocolError("ASOC_UNEXPECTED_RECORD", message, { details: { streamId, expected, got } });
 }
 
 /** What becomes of a stream that had not begun when GOAWAY came: with a twin, or a new connection, it can begin elsewhere. */

@@ -32,20 +32,11 @@ import {
   unexpectedStreamFrame,
 } from "./inbound_faults.ts";
 import { InboundTensor, type TensorContext } from "./inbound_tensor.ts";
+import type { InboundTensorEvents } from "./inbound_tensor_events.ts";
 import { scratch } from "./scratch.ts";
 import { SkippedStreams } from "./skipped_streams.ts";
 import { StreamDeadlines } from "./stream_deadlines.ts";
 import { beginTransfer, type TransferBook } from "./transfer_book.ts";
-
-export interface InboundTensorEvents {
-  started(stream: InboundTensor): void;
-  /** A broken transfer goes on here. */
-  resumed(stream: InboundTensor): void;
-  changed(stream: InboundTensor): void;
-  failed(streamId: number, error: AsocError): void;
-  /** A record for the other side about its stream `streamId`; 0: the connection. */
-  say(streamId: number, record: X1Record): void;
-}
 
 export class InboundTensors {
   readonly #limits: Limits;
@@ -210,7 +201,7 @@ export class InboundTensors {
     if (this.#open.size + this.#skipped.size >= limit) throw tooManyStreams(id, limit);
     const description = describeOpen(record);
     const known = beginTransfer(this.#book, id, description, record.baseOffset, (broken) =>
-      this.#settleFailed(broken, notResumed()),
+      this.settleFailed(broken, notResumed()),
     );
     const stream =
       known ?? new InboundTensor(id, description, record.transferId, this.#context, this.#crypto);
@@ -242,7 +233,7 @@ export class InboundTensors {
     const stream = this.#expectOpen(id, "RESET");
     if (!stream) return;
     this.#forget(stream);
-    this.#settleFailed(stream, resetBySender(id, record));
+    this.settleFailed(stream, resetBySender(id, record));
   }
 
   /** Undefined for a stream that is skipped. Throws for one that never began or is over. */
@@ -300,15 +291,19 @@ export class InboundTensors {
     return open;
   }
 
-  /** A stream of `takeOpen` ends here with `error`. */
+  /** A stream that is not open any more, such as one of `takeOpen`, ends here with `error`. */
   settleFailed(stream: InboundTensor, error: AsocError): void {
-    this.#settleFailed(stream, error);
+    stream.fail(error);
+    this.#drop(stream);
+    this.#book.gaveUp(stream.description.transferId);
+    this.#events.failed(stream.id, error);
+    this.#events.changed(stream);
   }
 
   // --- inside
 
   #finish(stream: InboundTensor): void {
-    const { id, transferId, description } = stream;
+    const { id, transferId, description, receivedBytes } = stream;
     try {
       stream.finish();
     } catch (error) {
@@ -318,12 +313,7 @@ export class InboundTensors {
     }
     this.#forget(stream);
     this.#book.delivered(description.transferId);
-    this.#events.say(id, {
-      kind: "ack",
-      transferId,
-      contiguousBytes: stream.receivedBytes,
-      level: "verified",
-    });
+    this.#events.say(id, { kind: "ack", transferId, contiguousBytes: receivedBytes, level: "verified" });
     this.#events.changed(stream);
   }
 
@@ -332,15 +322,7 @@ export class InboundTensors {
     this.#skipped.stop(stream.id, stream, error);
     if (over) this.#skipped.delete(stream.id);
     this.#forget(stream);
-    this.#settleFailed(stream, error);
-  }
-
-  #settleFailed(stream: InboundTensor, error: AsocError): void {
-    stream.fail(error);
-    this.#drop(stream);
-    this.#book.gaveUp(stream.description.transferId);
-    this.#events.failed(stream.id, error);
-    this.#events.changed(stream);
+    this.settleFailed(stream, error);
   }
 
   #forget(stream: InboundTensor): void {

@@ -10,6 +10,7 @@ import { FrameType } from "../wire/header.ts";
 import { Batch } from "./batch.ts";
 import { closePayload, OutboundStream, resetPayload, type TensorSending } from "./outbound_stream.ts";
 import { OutboundTensors } from "./outbound_tensors.ts";
+import { clippedReason } from "./reasons.ts";
 import { StreamIds } from "./stream_ids.ts";
 import { Turns } from "./turns.ts";
 
@@ -17,6 +18,9 @@ export { OutboundStream, type TensorSending } from "./outbound_stream.ts";
 
 /** The seq of the two frames that give up a stream: never in order, so every receiver fails it. */
 export const ABANDON_SEQ = 0xffff_ffff;
+
+/** Called with a stream whose bytes, or end, have got further. */
+type Moved = (stream: OutboundStream) => void;
 
 interface ControlFrame {
   readonly type: number;
@@ -128,7 +132,7 @@ export class Outbound {
    * Gives a stream up: the receiver must fail it. x1 has RESET for that; v1 has no frame, so one out of
    * order does it (RFC-0001, Streams). A chunk whose header is out has to be completed first.
    */
-  abandon(stream: OutboundStream, gone: (stream: OutboundStream) => void): void {
+  abandon(stream: OutboundStream, gone: Moved): void {
     if (stream.done || stream.abandoned || stream.endInBatch) return; // too late: END is out
     stream.abandoned = true;
     stream.ending = true;
@@ -172,12 +176,7 @@ export class Outbound {
   }
 
   /** ACK: so many bytes of this connection have come; `verified`: and the tensor is whole. */
-  handleAck(
-    stream: OutboundStream,
-    ackedBytes: number,
-    verified: boolean,
-    moved: (stream: OutboundStream) => void,
-  ): void {
+  handleAck(stream: OutboundStream, ackedBytes: number, verified: boolean, moved: Moved): void {
     this.#tensors.confirm(stream, ackedBytes);
     if (!verified || !(stream.done || stream.endInBatch)) return; // before CLOSE is out it cannot be true
     stream.verified = true;
@@ -186,24 +185,20 @@ export class Outbound {
   }
 
   /** STOP, a deadline, or the user: the stream ends with `error`, and RESET tells the receiver unless END is out. */
-  refuse(
-    stream: OutboundStream,
-    reset: { readonly code: number; readonly reason: string; readonly error: AsocError },
-    moved: (stream: OutboundStream) => void,
-  ): void {
+  refuse(stream: OutboundStream, error: AsocError, code: number, moved: Moved): void {
     if (stream.settled || stream.reset) return;
-    stream.reset = reset;
+    stream.reset = { code, reason: clippedReason(error.message), error };
     if (!stream.done && !stream.endInBatch) {
       this.abandon(stream, moved);
       return;
     }
-    stream.error = reset.error;
+    stream.error = error;
     this.#tensors.settle(stream);
     if (stream.done) moved(stream);
   }
 
   /** The other side takes no new streams: those whose OPEN is not out end with `error`, and can go elsewhere. */
-  failUnopened(error: AsocError, failed: (stream: OutboundStream) => void): void {
+  failUnopened(error: AsocError, failed: Moved): void {
     for (const stream of [...this.#streams]) {
       if (!stream.tensor || stream.opened) continue;
       stream.error = error;
@@ -312,7 +307,7 @@ export class Outbound {
   }
 
   /** The batch under way is in the kernel. Calls `moved` once for each stream that it carried. */
-  handleWritten(nowMs: number, moved: (stream: OutboundStream) => void): void {
+  handleWritten(nowMs: number, moved: Moved): void {
     this.#batch.handleWritten(nowMs);
     const streams = this.#batchStreams;
     this.#batchStreams = [];
@@ -334,7 +329,7 @@ export class Outbound {
   }
 
   /** The connection is gone: every stream that is not done fails with what `errorFor` says. */
-  fail(errorFor: (stream: OutboundStream) => AsocError, failed: (stream: OutboundStream) => void): void {
+  fail(errorFor: (stream: OutboundStream) => AsocError, failed: Moved): void {
     for (const stream of new Set([...this.#streams, ...this.#tensors.values()])) {
       stream.error ??= errorFor(stream);
       stream.done = true;

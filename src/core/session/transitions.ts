@@ -152,3 +152,13 @@ export function frameInput(type: number): Input {
 export function stateName(state: State): string {
   return Object.keys(State)[state] as string;
 }
+
+/** No stream may begin yet. */
+export function isHandshaking(state: State): boolean {
+  return (
+    state === State.HELLO_SENT ||
+    state === State.HELLO_AWAITED ||
+    state === State.CAPS_AWAITED ||
+    state === State.PROOF_AWAITED
+  );
+}

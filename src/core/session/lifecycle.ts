@@ -1,0 +1,24 @@
+/** Where one connection is, and what time it is: the parts of its session share this. */
+import { isHandshaking, State } from "./transitions.ts";
+
+export class Lifecycle {
+  state: State;
+  /** As it was last told. */
+  nowMs: number;
+
+  constructor(role: "dialler" | "acceptor", nowMs: number) {
+    this.state = role === "dialler" ? State.HELLO_SENT : State.HELLO_AWAITED;
+    this.nowMs = nowMs;
+  }
+
+  get open(): boolean {
+    return this.state === State.OPEN;
+  }
+  get closed(): boolean {
+    return this.state === State.CLOSED;
+  }
+  /** No stream may begin yet. */
+  get handshaking(): boolean {
+    return isHandshaking(this.state);
+  }
+}
