@@ -1,5 +1,6 @@
 /**
- * Twins: several proven links between the same two nodes, because both dialled, or one dialled twice (RFC-0004, GOAWAY).
+ * Twins: several proven links between the same two nodes, because both dialled, or one dialled twice
+ * (RFC-0006, section 9).
  *
  * One stays: the newest of those that the node with the smaller id dialled, else the newest of the others. Both sides
  * reckon alike, but for links of one dialler, which the two may have seen open in different order. So only the node with the
