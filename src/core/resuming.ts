@@ -9,7 +9,7 @@ import type { Limits, Timing } from "./limits.ts";
 import type { Clock } from "./runtime.ts";
 import { incomplete } from "./session/faults.ts";
 import type { InboundTensor } from "./session/inbound_tensor.ts";
-import type { TransferBook } from "./session/inbound_tensors.ts";
+import type { TransferBook } from "./session/transfer_book.ts";
 import { type Peer, peerOf } from "./swarm/swarm.ts";
 import { keyOf, Transfers } from "./transfers.ts";
 import { fromHex } from "./wire/bytes.ts";
