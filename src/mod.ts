@@ -59,6 +59,7 @@ export type { TensorArray } from "./core/tensor/typed_view.ts";
 export type { Subscription } from "./core/topics/subscriptions.ts";
 export type { TapCounters } from "./core/topics/taps.ts";
 export type { TrafficObserver, TrafficStream } from "./core/traffic.ts";
+export { compileGlob, type TopicMatcher } from "./core/wire/glob.ts";
 export { formatNodeId, parseNodeId } from "./core/wire/node_id.ts";
 export type { TensorGroup, TensorShard } from "./core/wire/records/open_fields.ts";
 export {

@@ -52,9 +52,9 @@ async function serves(
 test("the package holds the built code, declarations, the specification and nothing of the tests", () => {
   const files = run("tar", ["-tzf", tarball], folder).split("\n");
   for (const file of [
-    "dist/mod.js",
-    "dist/mod.d.ts",
-    "dist/cli/main.js",
+    "dist/src/mod.js",
+    "dist/src/mod.d.ts",
+    "dist/src/cli/main.js",
     "rfcs/RFC-0001-protocol.md",
     "README.md",
     "LICENSE",
@@ -81,7 +81,7 @@ test("Deno serves from the installed package", () =>
     "run",
     "-A",
     "--node-modules-dir=manual",
-    join(app, "node_modules", "asoc", "dist", "cli", "main.js"),
+    join(app, "node_modules", "asoc", "dist", "src", "cli", "main.js"),
   ]));
 
 test("`bunx --package TARBALL asoc serve` serves without an installation", async () => {

@@ -1,0 +1,149 @@
+/**
+ * A client of server-sent events: a bounded queue in front of its connection. What it is too slow for is dropped, the
+ * oldest first, and it is told how many. Nothing here ever waits for a client.
+ */
+import { GatewayError } from "../errors.ts";
+import type { GatewayLimits } from "../limits.ts";
+import { eventBytes } from "./event_log.ts";
+
+const HEARTBEAT = new TextEncoder().encode(": still here\n\n");
+
+export class SseClient {
+  readonly #max: number;
+  readonly #queue: Uint8Array[] = [];
+  readonly #ended: () => void;
+  #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+  #dropped = 0;
+  #closed = false;
+  readonly body: ReadableStream<Uint8Array>;
+
+  constructor(max: number, ended: () => void) {
+    this.#max = max;
+    this.#ended = ended;
+    this.body = new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => {
+          this.#controller = controller;
+        },
+        pull: () => this.#flush(),
+        cancel: () => this.#finish(),
+      },
+      { highWaterMark: 2 },
+    );
+  }
+
+  /** Queues an event that is text already. */
+  push(bytes: Uint8Array): void {
+    if (this.#closed) return;
+    if (this.#queue.length >= this.#max) {
+      this.#queue.shift();
+      this.#dropped++;
+    }
+    this.#queue.push(bytes);
+    this.#flush();
+  }
+
+  /** Says that events were lost before they could be queued. */
+  lost(count: number): void {
+    this.#dropped += count;
+  }
+
+  heartbeat(): void {
+    if (this.#queue.length === 0) this.push(HEARTBEAT);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#finish();
+    try {
+      this.#controller?.close();
+    } catch {
+      // its reader was faster
+    }
+  }
+
+  #finish(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#queue.length = 0;
+    this.#ended();
+  }
+
+  #flush(): void {
+    const controller = this.#controller;
+    if (!controller || this.#closed) return;
+    while (this.#queue.length > 0 && (controller.desiredSize ?? 0) > 0) {
+      if (this.#dropped > 0) {
+        controller.enqueue(eventBytes("dropped", { count: this.#dropped }));
+        this.#dropped = 0;
+      }
+      const next = this.#queue.shift();
+      if (next) controller.enqueue(next);
+    }
+  }
+}
+
+/** All clients of server-sent events, with the limits that they share. */
+export class SseClients {
+  readonly #limits: GatewayLimits;
+  readonly #clients = new Map<SseClient, string>();
+  readonly #perAddress = new Map<string, number>();
+  #timer: ReturnType<typeof setInterval> | undefined;
+  refused = 0;
+
+  constructor(limits: GatewayLimits) {
+    this.#limits = limits;
+  }
+
+  get size(): number {
+    return this.#clients.size;
+  }
+
+  /** Throws GATEWAY_TOO_MANY_CLIENTS. `ended` is called once, however it ends. */
+  open(address: string, ended: () => void): SseClient {
+    const here = this.#perAddress.get(address) ?? 0;
+    if (this.#clients.size >= this.#limits.maxSseClients || here >= this.#limits.maxSsePerAddress) {
+      this.refused++;
+      throw new GatewayError(503, "GATEWAY_TOO_MANY_CLIENTS", "Too many clients listen to events", {
+        headers: { "retry-after": "5" },
+      });
+    }
+    this.#perAddress.set(address, here + 1);
+    const client = new SseClient(this.#limits.sseQueue, () => {
+      this.#clients.delete(client);
+      const left = (this.#perAddress.get(address) ?? 1) - 1;
+      if (left > 0) this.#perAddress.set(address, left);
+      else this.#perAddress.delete(address);
+      if (this.#clients.size === 0) this.#stopTimer();
+      ended();
+    });
+    this.#clients.set(client, address);
+    this.#timer ??= setInterval(() => {
+      for (const one of this.#clients.keys()) one.heartbeat();
+    }, this.#limits.heartbeatMs);
+    return client;
+  }
+
+  close(): void {
+    for (const client of [...this.#clients.keys()]) client.close();
+    this.#stopTimer();
+  }
+
+  #stopTimer(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+}
+
+/** The response that carries a client. */
+export function sseResponse(client: SseClient, signal: AbortSignal | undefined): Response {
+  // Not every runtime cancels the body of a connection that is gone while nothing is written.
+  signal?.addEventListener("abort", () => client.close(), { once: true });
+  return new Response(client.body, {
+    headers: {
+      "content-type": "text/event-stream; charset=utf-8",
+      "cache-control": "no-store",
+      "x-accel-buffering": "no",
+    },
+  });
+}

@@ -1,0 +1,40 @@
+/** Events of the node: peers, streams, refusals, rates. */
+import { eventBytes } from "../events/event_log.ts";
+import { sseResponse } from "../events/sse.ts";
+import { addRoute, type GatewayApp } from "../http.ts";
+import { tokenQuery } from "../schemas.ts";
+import type { GatewayState } from "../state.ts";
+import { timeText } from "../traffic/json.ts";
+
+export function addEventRoutes(app: GatewayApp, state: GatewayState): void {
+  const { log } = state;
+  addRoute(
+    app,
+    state,
+    {
+      method: "get",
+      path: "/v1/events",
+      summary: "Server-sent events: hello, peer, stream, refused, rates, dropped",
+      tag: "events",
+      scope: "tap",
+      tokenInQuery: true,
+      query: tokenQuery,
+      answer: ["text/event-stream"],
+    },
+    (c) => {
+      let stop = () => {};
+      const client = state.sse.open(c.env?.address ?? "", () => stop());
+      const lastEventId = c.req.header("last-event-id");
+      const past = lastEventId === undefined ? undefined : log.since(lastEventId);
+      const nodeId = state.node.id;
+      const hello = { nodeId, startedAt: timeText(state.startedAtMs), lastEventId: log.lastId };
+      client.push(eventBytes("hello", hello));
+      if (past) {
+        client.lost(past.lost);
+        for (const event of past.events) client.push(event.bytes);
+      }
+      stop = log.listen((event) => client.push(event.bytes));
+      return sseResponse(client, c.req.raw.signal);
+    },
+  );
+}

@@ -1,0 +1,174 @@
+/** Counters in Prometheus' text form. No label has values that clients or peers choose. */
+import { Counter, Gauge, type Metric, Registry } from "prom-client";
+import { addRoute, type GatewayApp } from "../http.ts";
+import type { GatewayState } from "../state.ts";
+
+export function addMetricsRoutes(app: GatewayApp, state: GatewayState): void {
+  const registry = makeRegistry(state);
+  for (const path of ["/v1/metrics", "/metrics"]) {
+    addRoute(
+      app,
+      state,
+      {
+        method: "get",
+        path,
+        summary: "Counters for Prometheus",
+        tag: "node",
+        scope: "read",
+        answer: ["text/plain"],
+        hidden: path === "/metrics",
+      },
+      async () =>
+        new Response(await registry.metrics(), {
+          headers: { "content-type": registry.contentType, "cache-control": "no-store" },
+        }),
+    );
+  }
+}
+
+type Values = Iterable<readonly [labels: Record<string, string>, value: number]>;
+
+function makeRegistry(state: GatewayState): Registry {
+  const registry = new Registry();
+  const registers = [registry];
+  const { node, recorder } = state;
+  const none = {};
+
+  const add = (
+    kind: typeof Counter | typeof Gauge,
+    name: string,
+    help: string,
+    values: () => Values,
+    labelNames: string[] = [],
+  ): Metric =>
+    new kind({
+      name: `asoc_${name}`,
+      help,
+      labelNames,
+      registers,
+      collect() {
+        this.reset();
+        for (const [labels, value] of values()) this.inc(labels, value);
+      },
+    });
+  const counter = (name: string, help: string, value: () => number) =>
+    add(Counter, name, help, () => [[none, value()]]);
+  const gauge = (name: string, help: string, value: () => number) =>
+    add(Gauge, name, help, () => [[none, value()]]);
+
+  const { counts } = recorder;
+  add(
+    Counter,
+    "stream_bytes_total",
+    "Tensor bytes of streams that have ended",
+    () => directions(counts.bytesIn, counts.bytesOut),
+    ["direction"],
+  );
+  add(
+    Counter,
+    "streams_total",
+    "Streams that have started",
+    () => directions(counts.startedIn, counts.startedOut),
+    ["direction"],
+  );
+  add(
+    Counter,
+    "streams_failed_total",
+    "Streams that have failed",
+    () => directions(counts.failedIn, counts.failedOut),
+    ["direction"],
+  );
+  gauge("streams_live", "Streams under way", () => recorder.liveStreams);
+  gauge("peers", "Peers with an open connection", () => node.peers.list().length);
+  gauge("topics", "Topics that are remembered", () => recorder.topicCount);
+  gauge("connections", "Open connections", () => node.stats.connections);
+  add(
+    Counter,
+    "payload_bytes_total",
+    "Payload bytes of frames",
+    () => directions(node.stats.payloadBytesIn, node.stats.payloadBytesOut),
+    ["direction"],
+  );
+  add(Counter, "frames_total", "Frames", () => directions(node.stats.framesIn, node.stats.framesOut), [
+    "direction",
+  ]);
+  counter("control_frames_total", "Control frames that came", () => node.stats.controlFrames);
+  counter(
+    "unknown_frames_total",
+    "Frames of unknown types that were passed over",
+    () => node.stats.unknownFrames,
+  );
+  counter("copied_bytes_total", "Payload bytes that were copied on arrival", () => node.stats.copiedBytes);
+  add(
+    Counter,
+    "refused_connections_total",
+    "Connections that were not let in, by the code of why",
+    () => labelled("code", state.refusals),
+    ["code"],
+  );
+  gauge("memory_used_bytes", "Tensor memory in use", () => node.stats.memoryUsedBytes);
+  gauge("memory_idle_bytes", "Tensor memory that waits to be used again", () => node.stats.memoryIdleBytes);
+  add(
+    Counter,
+    "buffers_total",
+    "Tensor buffers, used again and fresh",
+    () =>
+      labelled(
+        "kind",
+        new Map([
+          ["reused", node.stats.buffersReused],
+          ["fresh", node.stats.buffersAllocated],
+        ]),
+      ),
+    ["kind"],
+  );
+  gauge("gateway_recent_bytes", "Bytes of recent tensors in memory", () => recorder.recent.usedBytes);
+  gauge("gateway_recent_tensors", "Recent tensors in memory", () => recorder.recent.count);
+  counter(
+    "gateway_recent_evicted_total",
+    "Recent tensors that made room for newer ones",
+    () => recorder.recent.evicted,
+  );
+  counter(
+    "gateway_recent_refused_total",
+    "Tensors that there was no room for",
+    () => recorder.recent.refused,
+  );
+  gauge("gateway_event_clients", "Clients that listen to events", () => state.sse.size);
+  counter(
+    "gateway_event_clients_refused_total",
+    "Clients of events that were too many",
+    () => state.sse.refused,
+  );
+  gauge("gateway_taps", "Clients that tap bytes", () => state.taps);
+  counter("gateway_tap_dropped_total", "Tensors that taps were too slow for", () => state.tapDropped);
+  gauge("gateway_uploads", "Uploads under way", () => state.uploads);
+  gauge("gateway_waiters", "Requests that wait for the next tensor", () => state.waiters);
+  counter("gateway_rate_limited_total", "Requests that were too many", () => state.rate.refused);
+  add(
+    Counter,
+    "gateway_requests_total",
+    "Requests, by method and class of status",
+    () => requestValues(state),
+    ["method", "status"],
+  );
+  return registry;
+}
+
+function directions(inValue: number, outValue: number): Values {
+  return [
+    [{ direction: "in" }, inValue],
+    [{ direction: "out" }, outValue],
+  ];
+}
+
+function labelled(label: string, values: ReadonlyMap<string, number>): Values {
+  return [...values].map(([key, value]) => [{ [label]: key }, value] as const);
+}
+
+function requestValues(state: GatewayState): Values {
+  return [...state.requests].map(([key, value]) => {
+    const [method = "", status = ""] = key.split(" ");
+    return [{ method, status }, value] as const;
+  });
+}

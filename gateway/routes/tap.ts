@@ -1,0 +1,148 @@
+/** Bytes of tensors as they pass: a chunked stream, and the same by WebSocket. */
+import type { WSContext } from "hono/ws";
+import { GatewayError } from "../errors.ts";
+import { TapQueue } from "../events/tap_queue.ts";
+import { clientGlob } from "../events/tensor_feed.ts";
+import { wholeRun } from "../formats/slice.ts";
+import { addRoute, type GatewayApp, pathText } from "../http.ts";
+import { tokenQuery } from "../schemas.ts";
+import type { GatewayState } from "../state.ts";
+
+/** How often a full socket is looked at. */
+const LOOK_AGAIN_MS = 10;
+const GOING_AWAY = 1001;
+
+export function addTapRoutes(app: GatewayApp, state: GatewayState): void {
+  addRoute(
+    app,
+    state,
+    {
+      method: "get",
+      path: "/v1/topics/{topic}/stream",
+      summary:
+        "The tensors of the topics that fit a glob, one behind the other: u32 length, JSON, u64 length, bytes",
+      tag: "topics",
+      scope: "tap",
+      tokenInQuery: true,
+      query: tokenQuery,
+      answer: ["application/octet-stream"],
+    },
+    (c) => {
+      const { queue, end } = openTap(state, pathText(c, "topic"));
+      c.req.raw.signal?.addEventListener("abort", end, { once: true });
+      return new Response(bodyOf(queue, end), {
+        headers: { "content-type": "application/octet-stream", "cache-control": "no-store" },
+      });
+    },
+  );
+
+  addRoute(
+    app,
+    state,
+    {
+      method: "get",
+      path: "/v1/topics/{topic}/ws",
+      summary: "The same by WebSocket: one binary message for each tensor",
+      tag: "topics",
+      scope: "tap",
+      tokenInQuery: true,
+      query: tokenQuery,
+      answer: ["application/octet-stream"],
+      problems: [426],
+    },
+    async (c) => {
+      const { upgrade } = state;
+      if (c.req.header("upgrade")?.toLowerCase() !== "websocket" || !upgrade) {
+        throw new GatewayError(426, "GATEWAY_UPGRADE_REQUIRED", "This is a WebSocket", {
+          headers: { upgrade: "websocket", connection: "Upgrade" },
+        });
+      }
+      const { queue, end } = openTap(state, pathText(c, "topic"));
+      return upgrade(c, {
+        onOpen: (_, socket) => void pump(queue, socket, state.limits.webSocketAheadBytes).finally(end),
+        onClose: end,
+        onError: end,
+      });
+    },
+  );
+}
+
+/** Throws GATEWAY_BAD_GLOB, GATEWAY_TOO_MANY_CLIENTS. */
+function openTap(state: GatewayState, glob: string): { queue: TapQueue; end: () => void } {
+  const matches = clientGlob(glob);
+  const { maxTaps, tapQueueTensors, tapQueueBytes } = state.limits;
+  if (state.taps >= maxTaps)
+    throw new GatewayError(
+      503,
+      "GATEWAY_TOO_MANY_CLIENTS",
+      `At most ${maxTaps} clients can tap bytes at once`,
+    );
+  state.taps++;
+  const queue = new TapQueue(tapQueueTensors, tapQueueBytes, () => {
+    state.tapDropped++;
+  });
+  const stop = state.feed.listen(matches, (entry) => queue.push(entry));
+  let ended = false;
+  const end = () => {
+    if (ended) return;
+    ended = true;
+    state.taps--;
+    stop();
+    queue.close();
+    state.closing.signal.removeEventListener("abort", end);
+  };
+  state.closing.signal.addEventListener("abort", end, { once: true });
+  return { queue, end };
+}
+
+/** Nothing is taken from the queue before the connection has room for it. */
+function bodyOf(queue: TapQueue, end: () => void): ReadableStream<Uint8Array> {
+  let blocks: Generator<Uint8Array, void, undefined> | undefined;
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const block = blocks?.next();
+        if (block && !block.done) {
+          controller.enqueue(block.value);
+          return;
+        }
+        const tensor = await queue.next();
+        if (!tensor) {
+          end();
+          controller.close();
+          return;
+        }
+        blocks = wholeRun(tensor.bytes).blocks(0, tensor.bytes.length);
+        controller.enqueue(tensor.head);
+      },
+      cancel: end,
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+async function pump(queue: TapQueue, socket: WSContext, aheadBytes: number): Promise<void> {
+  for (;;) {
+    while (socketIsOpen(socket) && unsentBytes(socket) > aheadBytes)
+      await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+    const tensor = await queue.next();
+    if (!tensor || !socketIsOpen(socket)) break;
+    const message = new Uint8Array(tensor.head.length + tensor.bytes.length);
+    message.set(tensor.head);
+    message.set(tensor.bytes, tensor.head.length);
+    socket.send(message);
+  }
+  socket.close(GOING_AWAY, "the gateway is closing");
+}
+
+/** The context's own state is that of its making on some runtimes. */
+function socketIsOpen(socket: WSContext): boolean {
+  const raw = socket.raw as { readyState?: number } | undefined;
+  return (raw?.readyState ?? socket.readyState) === 1;
+}
+
+/** Each runtime calls it otherwise. */
+function unsentBytes(socket: WSContext): number {
+  const raw = socket.raw as { bufferedAmount?: number; getBufferedAmount?: () => number } | undefined;
+  return raw?.bufferedAmount ?? raw?.getBufferedAmount?.() ?? 0;
+}

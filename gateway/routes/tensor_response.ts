@@ -1,0 +1,87 @@
+/** The bytes of a remembered tensor as a response. */
+import { GatewayError } from "../errors.ts";
+import { formatFor, isUnchanged, rangeOf } from "../formats/negotiate.ts";
+import { type Format, type Representation, represent } from "../formats/representation.ts";
+import type { GatewayContext } from "../http.ts";
+import type { GatewayState } from "../state.ts";
+import type { Entry } from "../traffic/entry.ts";
+import { timeText } from "../traffic/json.ts";
+
+/** Up to this the whole body is handed over in one piece. */
+const ONE_PIECE_BYTES = 256 * 1024;
+
+/** `format` undefined: as Accept says. Throws GATEWAY_GONE and others. */
+export function tensorResponse(
+  c: GatewayContext,
+  state: GatewayState,
+  entry: Entry,
+  format: Format | undefined,
+  slice: string | undefined,
+): Response {
+  const { stream } = entry;
+  if (stream.state === "live")
+    throw new GatewayError(409, "GATEWAY_STREAM_LIVE", `Stream ${stream.id} has not ended yet`);
+  if (stream.state === "failed")
+    throw new GatewayError(
+      409,
+      "GATEWAY_STREAM_FAILED",
+      `Stream ${stream.id} failed: it has no whole tensor`,
+    );
+  const tensor = entry.held(state.boot);
+  if (!tensor) {
+    const goneAtMs = entry.capture?.goneAtMs ?? stream.endedAtMs;
+    const why = entry.capture ? "had to make room for newer ones" : "was not kept: there was no room for it";
+    throw gone(`The tensor of stream ${stream.id} ${why}`, goneAtMs);
+  }
+  const chosen = format ?? formatFor(c.req.header("accept"));
+  const made = represent(tensor, chosen, slice, state.limits.jsonTensorBytes);
+  const headers: Record<string, string> = {
+    etag: made.etag,
+    "cache-control": "no-cache",
+    vary: "Accept, Authorization",
+    "accept-ranges": "bytes",
+    "asoc-dtype": stream.dtype ?? "",
+    "asoc-shape": (stream.dtype === undefined ? [] : made.shape).join(","),
+    "asoc-topic": encodeURIComponent(stream.topic.toWellFormed()),
+    "asoc-peer": stream.peer.id,
+    "asoc-stream": String(stream.id),
+  };
+  if (isUnchanged(c.req.header("if-none-match"), made.etag))
+    return new Response(null, { status: 304, headers });
+  const range = rangeOf(c.req.header("range"), c.req.header("if-range"), made.etag, made.length);
+  const { from, to } = range ?? { from: 0, to: made.length };
+  headers["content-type"] = made.type;
+  headers["content-length"] = String(to - from);
+  if (range) headers["content-range"] = `bytes ${from}-${to - 1}/${made.length}`;
+  const status = range ? 206 : 200;
+  if (c.req.method === "HEAD") return new Response(null, { status, headers });
+  return new Response(bodyOf(made, from, to), { status, headers });
+}
+
+export function gone(detail: string, goneAtMs: number | undefined): GatewayError {
+  const goneAt = goneAtMs === undefined ? null : timeText(goneAtMs);
+  return new GatewayError(410, "GATEWAY_GONE", detail, { members: { goneAt } });
+}
+
+function bodyOf(made: Representation, from: number, to: number): Uint8Array<ArrayBuffer> | ReadableStream {
+  if (to - from <= ONE_PIECE_BYTES) {
+    const whole = new Uint8Array(to - from);
+    let at = 0;
+    for (const block of made.blocks(from, to)) {
+      whole.set(block, at);
+      at += block.length;
+    }
+    return whole;
+  }
+  const blocks = made.blocks(from, to);
+  return new ReadableStream<Uint8Array>({
+    pull(controller) {
+      const { done, value } = blocks.next();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    cancel() {
+      blocks.return();
+    },
+  });
+}

@@ -1,0 +1,43 @@
+/** Deno: its own server. */
+import { upgradeWebSocket } from "hono/deno";
+import type { Gateway } from "../mod.ts";
+import type { Listening } from "./serve.ts";
+
+/** The part of Deno's API that is used here, typed because the other runtimes' compilers do not know it. */
+interface DenoServe {
+  serve(
+    options: { hostname: string; port: number; onListen: () => void; onError: (error: unknown) => Response },
+    handler: (request: Request, info: { remoteAddr: { hostname?: string } }) => Response | Promise<Response>,
+  ): {
+    readonly addr: { readonly port: number };
+    shutdown(): Promise<void>;
+    readonly finished: Promise<void>;
+  };
+}
+
+/** Open connections may take so long to end on their own. */
+const SHUTDOWN_MS = 500;
+
+export async function listen(gateway: Gateway, hostname: string, port: number): Promise<Listening> {
+  gateway.state.upgrade = upgradeWebSocket as NonNullable<typeof gateway.state.upgrade>;
+  const { serve } = (globalThis as unknown as { Deno: DenoServe }).Deno;
+  const aborting = new AbortController();
+  const options = {
+    hostname,
+    port,
+    signal: aborting.signal,
+    onListen: () => {},
+    onError: () => new Response(null, { status: 500 }),
+  };
+  const server = serve(options, (request, info) =>
+    gateway.fetch(request, { address: info.remoteAddr.hostname }),
+  );
+  return {
+    port: server.addr.port,
+    async close() {
+      const timer = setTimeout(() => aborting.abort(), SHUTDOWN_MS);
+      await server.shutdown();
+      clearTimeout(timer);
+    },
+  };
+}

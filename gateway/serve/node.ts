@@ -1,0 +1,50 @@
+/** Node.js: @hono/node-server, and ws for WebSockets. */
+import { createServer, type Server } from "node:http";
+import { type HttpBindings, serve, upgradeWebSocket, type WebSocketServerLike } from "@hono/node-server";
+import { WebSocketServer } from "ws";
+import type { Gateway } from "../mod.ts";
+import type { Listening } from "./serve.ts";
+
+/** A client may take so long for its headers; its body is watched as it is read. */
+const HEADERS_TIMEOUT_MS = 20_000;
+/** What a client of a WebSocket may send: nothing is expected. */
+const MAX_MESSAGE_BYTES = 4096;
+
+export function listen(gateway: Gateway, host: string, port: number): Promise<Listening> {
+  const { maxHeaderBytes } = gateway.state.limits;
+  const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES });
+  gateway.state.upgrade = upgradeWebSocket as NonNullable<typeof gateway.state.upgrade>;
+  return new Promise((resolve, reject) => {
+    const server = serve({
+      fetch: (request, env) => {
+        const { incoming } = env as HttpBindings;
+        return gateway.fetch(request, { ...env, address: incoming.socket.remoteAddress });
+      },
+      hostname: host,
+      port,
+      overrideGlobalObjects: false,
+      createServer,
+      serverOptions: {
+        maxHeaderSize: maxHeaderBytes,
+        headersTimeout: HEADERS_TIMEOUT_MS,
+        requestTimeout: 0,
+      },
+      websocket: { server: sockets as unknown as WebSocketServerLike }, // the types differ in one optional field
+    }) as Server;
+    server.once("error", reject);
+    server.once("listening", () => {
+      server.off("error", reject);
+      const at = server.address();
+      resolve({
+        port: typeof at === "object" && at ? at.port : port,
+        close: () =>
+          new Promise((closed) => {
+            for (const client of sockets.clients) client.terminate();
+            sockets.close();
+            server.close(() => closed());
+            server.closeAllConnections();
+          }),
+      });
+    });
+  });
+}
