@@ -10,7 +10,10 @@ export interface BodyLimits {
 }
 
 /** What is used of a reader: the types of the runtimes differ in the rest. */
-type PartReader = Pick<ReadableStreamDefaultReader<Uint8Array>, "read" | "cancel">;
+interface PartReader {
+  read(): Promise<{ done: boolean; value?: Uint8Array | undefined }>;
+  cancel(): Promise<void>;
+}
 
 export class UploadBody {
   readonly #reader: PartReader | undefined;
@@ -100,7 +103,7 @@ export class UploadBody {
     for (;;) {
       if (this.#ended || !this.#reader) return false;
       const { done, value } = await this.#read(this.#reader);
-      if (done) {
+      if (done || !value) {
         this.#ended = true;
         return false;
       }
