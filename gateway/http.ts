@@ -11,6 +11,8 @@ import type { GatewayState } from "./state.ts";
 export interface RequestInfo {
   /** Who asks: an IP address. */
   readonly address?: string | undefined;
+  /** Aborts when the client has left. */
+  readonly left?: AbortSignal | undefined;
 }
 
 export interface GatewayEnv {

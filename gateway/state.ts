@@ -68,10 +68,8 @@ export class GatewayState {
     this.feed = new TensorFeed(this.limits.statisticsQueue);
     this.recorder = new TrafficRecorder(this.limits, {
       onStarted: (entry) => this.#streamEvent("started", entry),
-      onEnded: (entry) => {
-        this.#streamEvent("ended", entry);
-        if (entry.stream.state === "done") this.feed.done(entry);
-      },
+      onEnded: (entry) => this.#streamEvent("ended", entry),
+      onWhole: (entry) => this.feed.whole(entry),
     });
     this.rates = new Rates(this.recorder.peers, this.limits.historySeconds, this.startedAtMs);
     for (const peer of node.peers.list()) this.recorder.peers.joined(peer.id, this.startedAtMs);

@@ -44,23 +44,28 @@ export class TensorFeed {
   }
 
   /** Called on the data path. */
-  done(entry: Entry): void {
+  whole(entry: Entry): void {
     if (this.#listeners.size === 0) return;
     this.#waiting.push(entry);
     if (this.#waiting.length > this.#maxWaiting) {
       this.#waiting.shift();
       this.dropped++;
     }
-    if (this.#scheduled) return;
+    if (!this.#scheduled) this.#schedule();
+  }
+
+  #schedule(): void {
     this.#scheduled = true;
     setImmediate(() => this.#tell());
   }
 
   #tell(): void {
     this.#scheduled = false;
-    for (const entry of this.#waiting.splice(0)) {
-      const { topic } = entry.stream;
-      for (const listener of [...this.#listeners]) if (listener.matches(topic)) listener.take(entry);
-    }
+    const entry = this.#waiting.shift();
+    if (!entry) return;
+    const { topic } = entry.stream;
+    for (const listener of [...this.#listeners]) if (listener.matches(topic)) listener.take(entry);
+    // One at a time: its listeners may compute, and the streams go on between two.
+    if (this.#waiting.length > 0) this.#schedule();
   }
 }

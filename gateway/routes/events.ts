@@ -34,7 +34,7 @@ export function addEventRoutes(app: GatewayApp, state: GatewayState): void {
         for (const event of past.events) client.push(event.bytes);
       }
       stop = log.listen((event) => client.push(event.bytes));
-      return sseResponse(client, c.req.raw.signal);
+      return sseResponse(client, c.env?.left);
     },
   );
 }

@@ -100,7 +100,8 @@ async function inject(
       shape: c.req.header("asoc-shape"),
       topic,
     };
-    const signal = AbortSignal.any([c.req.raw.signal, state.closing.signal]);
+    const { left } = c.env ?? {};
+    const signal = AbortSignal.any([...(left ? [left] : []), state.closing.signal]);
     const results: Results = [];
     for await (const tensor of uploadedTensors(body, description, limits)) {
       results.push(...(await sendOne(state, peers, tensor, { ...options, topic: tensor.topic, signal })));

@@ -29,7 +29,7 @@ export function addTapRoutes(app: GatewayApp, state: GatewayState): void {
     },
     (c) => {
       const { queue, end } = openTap(state, pathText(c, "topic"));
-      c.req.raw.signal?.addEventListener("abort", end, { once: true });
+      c.env?.left?.addEventListener("abort", end, { once: true });
       return new Response(bodyOf(queue, end), {
         headers: { "content-type": "application/octet-stream", "cache-control": "no-store" },
       });

@@ -44,7 +44,7 @@ export function addTensorEventRoutes(app: GatewayApp, state: GatewayState): void
         for (const entry of missed.sort((a, b) => a.doneNumber - b.doneNumber)) take(entry);
       }
       stop = state.feed.listen(matches, take);
-      return sseResponse(client, c.req.raw.signal);
+      return sseResponse(client, c.env?.left);
     },
   );
 }

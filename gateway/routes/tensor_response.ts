@@ -28,6 +28,13 @@ export function tensorResponse(
       `Stream ${stream.id} failed: it has no whole tensor`,
     );
   const tensor = entry.held(state.boot);
+  if (!tensor && entry.capture?.state === "live") {
+    throw new GatewayError(
+      409,
+      "GATEWAY_STREAM_LIVE",
+      `Stream ${stream.id} is here, but nobody has read it yet`,
+    );
+  }
   if (!tensor) {
     const goneAtMs = entry.capture?.goneAtMs ?? stream.endedAtMs;
     const why = entry.capture ? "had to make room for newer ones" : "was not kept: there was no room for it";

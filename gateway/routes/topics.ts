@@ -45,7 +45,7 @@ export function addTopicRoutes(app: GatewayApp, state: GatewayState): void {
         scope: "read",
         query: dataQuery,
         answer,
-        problems: [404, 406, 410, 416],
+        problems: [404, 406, 409, 410, 416],
         empty: [304],
       },
       (c, { slice }) => tensorResponse(c, state, latest(state, pathText(c, "topic")), format, slice),
@@ -91,7 +91,7 @@ async function next(
   const topic = pathText(c, "topic");
   state.waiters++;
   try {
-    const signals = [c.req.raw.signal, state.closing.signal, AbortSignal.timeout(waitMs)];
+    const signals = [...(c.env?.left ? [c.env.left] : []), state.closing.signal, AbortSignal.timeout(waitMs)];
     const entry = await nextOf(state, topic, AbortSignal.any(signals));
     if (entry) return tensorResponse(c, state, entry, format, slice);
   } finally {

@@ -15,7 +15,7 @@ export async function listen(gateway: Gateway, hostname: string, port: number): 
     idleTimeout: 0, // it would end quiet event streams
     maxRequestBodySize: gateway.state.limits.maxBodyBytes,
     fetch: (request, self) => {
-      const info = { address: self.requestIP(request)?.address, server: self };
+      const info = { address: self.requestIP(request)?.address, left: request.signal, server: self };
       return gateway.fetch(request, info);
     },
     websocket: {

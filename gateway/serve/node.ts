@@ -18,7 +18,14 @@ export function listen(gateway: Gateway, host: string, port: number): Promise<Li
     const server = serve({
       fetch: (request, env) => {
         const { incoming } = env as HttpBindings;
-        return gateway.fetch(request, { ...env, address: incoming.socket.remoteAddress });
+        const info = {
+          ...env,
+          address: incoming.socket.remoteAddress,
+          get left() {
+            return request.signal; // made when it is asked for
+          },
+        };
+        return gateway.fetch(request, info);
       },
       hostname: host,
       port,

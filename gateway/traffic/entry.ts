@@ -1,5 +1,4 @@
 /** One stream as the gateway remembers it. */
-import { plain } from "../errors.ts";
 import type { HeldTensor } from "../formats/representation.ts";
 import { statistics, type TensorStatistics } from "../formats/statistics.ts";
 import type { Capture } from "./recent.ts";
@@ -16,6 +15,11 @@ export class Entry {
   constructor(stream: TrafficStream, capture: Capture | undefined) {
     this.stream = stream;
     this.capture = capture;
+  }
+
+  /** All of its bytes have come by here. */
+  get isCaptured(): boolean {
+    return this.capture?.length === this.stream.movedBytes;
   }
 
   /** Whether its bytes can be had. */
@@ -35,10 +39,5 @@ export class Entry {
     if (!this.#statistics && this.available && this.capture)
       this.#statistics = statistics(this.stream.dtype, this.capture.bytes, maxSampled);
     return this.#statistics;
-  }
-
-  /** For a log or a header. */
-  get plainTopic(): string {
-    return plain(this.stream.topic);
   }
 }

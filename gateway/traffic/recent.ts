@@ -12,6 +12,8 @@ export class Capture {
   readonly #headBytes: number;
   readonly reservedBytes: number;
   length = 0;
+  /** Streams that fill it, or wait for it: several when one tensor goes to several peers. */
+  users = 0;
   state: "live" | "kept" | "gone" = "live";
   goneAtMs: number | undefined;
 
@@ -76,6 +78,11 @@ export class RecentTensors {
     return this.#kept.size;
   }
 
+  /** Whether a tensor could begin now, beside those on their way. */
+  hasRoomFor(totalBytes: number | undefined): boolean {
+    return this.budgetBytes > 0 && this.#reservedBytes + (totalBytes ?? 0) <= this.budgetBytes;
+  }
+
   /** A place for a tensor that begins; undefined: there is no room for it. */
   begin(
     totalBytes: number | undefined,
@@ -83,8 +90,7 @@ export class RecentTensors {
     shape: readonly number[],
   ): Capture | undefined {
     const reserve = totalBytes ?? 0;
-    const isTooLarge = this.budgetBytes === 0 || this.#reservedBytes + reserve > this.budgetBytes;
-    const capture = isTooLarge ? undefined : makeCapture(totalBytes, dtype, shape);
+    const capture = this.hasRoomFor(totalBytes) ? makeCapture(totalBytes, dtype, shape) : undefined;
     if (!capture) {
       this.refused++;
       return undefined;
@@ -94,14 +100,16 @@ export class RecentTensors {
     return capture;
   }
 
-  /** More of it has come. */
-  append(capture: Capture, bytes: Uint8Array, nowMs: number): void {
-    if (capture.state !== "live") return;
-    if (!capture.append(bytes)) {
+  /** More of it has come: `bytes` lie at `offset`. */
+  append(capture: Capture, bytes: Uint8Array, offset: number, nowMs: number): void {
+    if (capture.state !== "live" || offset > capture.length) return;
+    const fresh = bytes.subarray(capture.length - offset); // another of its users was faster
+    if (fresh.length === 0) return;
+    if (!capture.append(fresh)) {
       this.drop(capture, nowMs);
       return;
     }
-    this.#usedBytes += bytes.length;
+    this.#usedBytes += fresh.length;
     this.#makeRoom(capture, nowMs);
   }
 

@@ -1,12 +1,16 @@
 /**
  * Watches a node's streams and remembers: those that live, the last ones that ended, what each topic had last, and the
  * bytes of recent ones. It does little for each call, since it is called on the data path: whoever wants to know more is
- * told afterwards (`onStarted`, `onEnded`).
+ * told afterwards (`RecorderListener`).
+ *
+ * A received tensor shows its bytes when its reader takes them, which may be after its end: until then it is whole for its
+ * sender, and not yet for us.
  */
 import type { GatewayLimits } from "../limits.ts";
 import { Entry } from "./entry.ts";
 import { PeerCounters } from "./peer_counters.ts";
-import { type Capture, RecentTensors } from "./recent.ts";
+import type { Capture } from "./recent.ts";
+import { RecentTensors } from "./recent.ts";
 import type { TrafficObserver, TrafficStream } from "./traffic.ts";
 
 /** What a topic had. */
@@ -19,10 +23,12 @@ export interface TopicRecord {
   last: Entry;
 }
 
+/** Called on the data path. */
 export interface RecorderListener {
-  /** Called on the data path. */
   onStarted(entry: Entry): void;
   onEnded(entry: Entry): void;
+  /** It is done, and its bytes are here, or will never be. */
+  onWhole(entry: Entry): void;
 }
 
 export class TrafficRecorder implements TrafficObserver {
@@ -33,10 +39,12 @@ export class TrafficRecorder implements TrafficObserver {
   readonly #entries = new Map<number, Entry>();
   /** Ids of ended ones, the oldest first. */
   readonly #ended: number[] = [];
+  /** Done, and not read to the end by whom they came for. The oldest first. */
+  readonly #unread = new Set<Entry>();
   /** Streams that are not listed any more, and since when. */
   readonly #gone = new Map<number, number>();
   readonly #topics = new Map<string, TopicRecord>();
-  /** Sends to several peers have the same bytes: they are taken once. */
+  /** Sends to several peers have the same bytes: they are kept once. */
   readonly #byTransfer = new Map<string, Capture>();
   readonly recent: RecentTensors;
   readonly peers: PeerCounters;
@@ -58,12 +66,14 @@ export class TrafficRecorder implements TrafficObserver {
   started(stream: TrafficStream): boolean {
     const entry = this.#open(stream);
     this.#listener.onStarted(entry);
-    return entry.capture !== undefined && entry.capture.state === "live" && this.#owns(entry);
+    return entry.capture !== undefined;
   }
 
-  data(stream: TrafficStream, bytes: Uint8Array): void {
-    const capture = this.#entries.get(stream.id)?.capture;
-    if (capture) this.recent.append(capture, bytes, this.#now());
+  data(stream: TrafficStream, bytes: Uint8Array, offset: number): void {
+    const entry = this.#entries.get(stream.id);
+    if (!entry?.capture) return;
+    this.recent.append(entry.capture, bytes, offset, this.#now());
+    if (this.#unread.has(entry) && entry.isCaptured) this.#whole(entry);
   }
 
   ended(stream: TrafficStream): void {
@@ -71,18 +81,17 @@ export class TrafficRecorder implements TrafficObserver {
     if (!entry) return;
     this.#live--;
     this.peers.ended(stream);
-    const isIn = stream.direction === "in";
-    if (isIn) this.counts.bytesIn += stream.movedBytes;
+    if (stream.direction === "in") this.counts.bytesIn += stream.movedBytes;
     else this.counts.bytesOut += stream.movedBytes;
     if (stream.state === "done") this.#done(entry);
     else {
-      if (isIn) this.counts.failedIn++;
+      if (stream.direction === "in") this.counts.failedIn++;
       else this.counts.failedOut++;
-      if (entry.capture && this.#owns(entry)) this.#forget(entry.capture, stream);
+      this.#leave(entry);
     }
     this.#ended.push(stream.id);
-    if (this.#ended.length > this.#limits.endedStreams) this.#prune();
     this.#listener.onEnded(entry);
+    if (this.#ended.length > this.#limits.endedStreams) this.#prune();
   }
 
   // --- what is asked
@@ -124,58 +133,76 @@ export class TrafficRecorder implements TrafficObserver {
     else this.counts.startedOut++;
     this.#live++;
     this.peers.started(stream, this.#now());
-    const shared =
-      transferId !== undefined && direction === "out" ? this.#byTransfer.get(transferId) : undefined;
-    const usable = shared && shared.state !== "gone" ? shared : undefined;
-    const capture = usable ?? this.recent.begin(totalBytes, dtype, shape);
+    const transfer = direction === "out" ? transferId : undefined;
+    const shared = transfer === undefined ? undefined : this.#byTransfer.get(transfer);
+    const capture = shared ?? this.#beginCapture(totalBytes, dtype, shape);
     const entry = new Entry(stream, capture);
     this.#entries.set(id, entry);
-    if (capture && !usable) {
-      this.#owners.set(capture, id);
-      if (transferId !== undefined && direction === "out") this.#byTransfer.set(transferId, capture);
+    if (capture) {
+      capture.users++;
+      if (transfer !== undefined) this.#byTransfer.set(transfer, capture);
     }
     return entry;
   }
 
-  /** Which stream fills a capture. */
-  readonly #owners = new WeakMap<Capture, number>();
-
-  #owns(entry: Entry): boolean {
-    return entry.capture !== undefined && this.#owners.get(entry.capture) === entry.stream.id;
+  #beginCapture(totalBytes: number | undefined, dtype: string | undefined, shape: readonly number[]) {
+    // What nobody has read gives way to what comes.
+    const couldFit = (totalBytes ?? 0) <= this.recent.budgetBytes;
+    while (couldFit && this.#unread.size > 0 && !this.recent.hasRoomFor(totalBytes)) {
+      const [oldest] = this.#unread;
+      if (oldest) this.#giveUp(oldest);
+    }
+    return this.recent.begin(totalBytes, dtype, shape);
   }
 
   #done(entry: Entry): void {
-    const { stream, capture } = entry;
-    if (capture && this.#owns(entry)) {
-      if (capture.length === stream.movedBytes || capture.length === stream.totalBytes)
-        this.recent.keep(capture);
-      else this.#forget(capture, stream); // not all of it was seen
-      if (stream.transferId !== undefined) this.#byTransfer.delete(stream.transferId);
-    }
+    const { stream } = entry;
     entry.doneNumber = ++this.#doneNumber;
-    const { topic } = stream;
-    if (topic === "") return;
-    const record = this.#topics.get(topic);
-    const lastAtMs = stream.endedAtMs ?? this.#now();
-    this.#topics.delete(topic); // the newest is the last in the map
-    if (record) {
-      record.count++;
-      record.bytes += stream.movedBytes;
-      record.lastAtMs = lastAtMs;
-      record.last = entry;
-      this.#topics.set(topic, record);
-    } else {
-      this.#topics.set(topic, { topic, count: 1, bytes: stream.movedBytes, lastAtMs, last: entry });
-      if (this.#topics.size > this.#limits.topics) {
-        const [oldest] = this.#topics.keys();
-        if (oldest !== undefined) this.#topics.delete(oldest);
-      }
-    }
+    if (stream.topic !== "") this.#countTopic(entry);
+    const isMissing = entry.capture === undefined || entry.capture.state === "gone";
+    if (isMissing || entry.isCaptured) this.#whole(entry);
+    else this.#unread.add(entry);
   }
 
-  #forget(capture: Capture, stream: TrafficStream): void {
-    this.recent.drop(capture, this.#now());
-    if (stream.transferId !== undefined) this.#byTransfer.delete(stream.transferId);
+  #countTopic(entry: Entry): void {
+    const { topic, movedBytes, endedAtMs } = entry.stream;
+    const lastAtMs = endedAtMs ?? this.#now();
+    const record = this.#topics.get(topic) ?? { topic, count: 0, bytes: 0, lastAtMs, last: entry };
+    record.count++;
+    record.bytes += movedBytes;
+    record.lastAtMs = lastAtMs;
+    this.#topics.delete(topic); // the newest is the last in the map
+    this.#topics.set(topic, record);
+    if (this.#topics.size <= this.#limits.topics) return;
+    const [oldest] = this.#topics.keys();
+    if (oldest !== undefined) this.#topics.delete(oldest);
+  }
+
+  /** It is done, and nothing more of it will come. */
+  #whole(entry: Entry): void {
+    this.#unread.delete(entry);
+    const record = this.#topics.get(entry.stream.topic);
+    if (record && record.last.doneNumber < entry.doneNumber) record.last = entry;
+    if (entry.capture && entry.isCaptured) this.recent.keep(entry.capture);
+    this.#leave(entry);
+    this.#listener.onWhole(entry);
+  }
+
+  /** Done, but nobody has read it here, and nobody will in time. */
+  #giveUp(entry: Entry): void {
+    this.#unread.delete(entry);
+    this.#leave(entry);
+    this.#listener.onWhole(entry);
+  }
+
+  /** It needs its capture no more: one that is not whole goes with its last user. */
+  #leave({ capture, stream }: Entry): void {
+    if (!capture) return;
+    capture.users--;
+    if (capture.users > 0) return;
+    if (capture.state === "live") this.recent.drop(capture, this.#now());
+    if (stream.transferId !== undefined && this.#byTransfer.get(stream.transferId) === capture)
+      this.#byTransfer.delete(stream.transferId);
   }
 
   /** The oldest ended one is listed no more. Its bytes stay while a topic shows them as its latest. */
@@ -183,6 +210,7 @@ export class TrafficRecorder implements TrafficObserver {
     const id = this.#ended.shift();
     const entry = id === undefined ? undefined : this.#entries.get(id);
     if (id === undefined || !entry) return;
+    if (this.#unread.has(entry)) this.#giveUp(entry);
     this.#entries.delete(id);
     this.#gone.set(id, this.#now());
     if (this.#gone.size > this.#limits.goneStreams) {
@@ -190,6 +218,7 @@ export class TrafficRecorder implements TrafficObserver {
       if (oldest !== undefined) this.#gone.delete(oldest);
     }
     const isLatest = this.#topics.get(entry.stream.topic)?.last === entry;
-    if (entry.capture && this.#owns(entry) && !isLatest) this.recent.drop(entry.capture, this.#now());
+    if (entry.capture?.state === "kept" && entry.capture.users === 0 && !isLatest)
+      this.recent.drop(entry.capture, this.#now());
   }
 }
