@@ -138,6 +138,7 @@ export class SseClients {
 /** The response that carries a client. */
 export function sseResponse(client: SseClient, signal: AbortSignal | undefined): Response {
   // Not every runtime cancels the body of a connection that is gone while nothing is written.
+  if (signal?.aborted) client.close();
   signal?.addEventListener("abort", () => client.close(), { once: true });
   return new Response(client.body, {
     headers: {

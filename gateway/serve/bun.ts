@@ -1,7 +1,7 @@
 /** Bun: its own server. */
 import { upgradeWebSocket, websocket } from "hono/bun";
-import type { Gateway } from "../mod.ts";
-import type { Listening } from "./serve.ts";
+import type { Gateway } from "../gateway.ts";
+import type { Listening } from "./listening.ts";
 
 /** Above this Bun would drop messages; what waits is bounded elsewhere. */
 const BACKPRESSURE_BYTES = 1024 * 1024 * 1024;

@@ -1,13 +1,16 @@
 /** Deno: its own server. */
 import { upgradeWebSocket } from "hono/deno";
-import type { Gateway } from "../mod.ts";
-import type { Listening } from "./serve.ts";
+import type { Gateway } from "../gateway.ts";
+import type { Listening } from "./listening.ts";
 
 /** The part of Deno's API that is used here, typed because the other runtimes' compilers do not know it. */
 interface DenoServe {
   serve(
     options: { hostname: string; port: number; onListen: () => void; onError: (error: unknown) => Response },
-    handler: (request: Request, info: { remoteAddr: { hostname?: string } }) => Response | Promise<Response>,
+    handler: (
+      request: Request,
+      info: { remoteAddr: { hostname?: string }; completed: Promise<void> },
+    ) => Response | Promise<Response>,
   ): {
     readonly addr: { readonly port: number };
     shutdown(): Promise<void>;
@@ -29,9 +32,12 @@ export async function listen(gateway: Gateway, hostname: string, port: number): 
     onListen: () => {},
     onError: () => new Response(null, { status: 500 }),
   };
-  const server = serve(options, (request, info) =>
-    gateway.fetch(request, { address: info.remoteAddr.hostname }),
-  );
+  const server = serve(options, (request, info) => {
+    // The signal of the request aborts after a success, too.
+    const leaving = new AbortController();
+    info.completed.catch(() => leaving.abort());
+    return gateway.fetch(request, { address: info.remoteAddr.hostname, left: leaving.signal });
+  });
   return {
     port: server.addr.port,
     async close() {

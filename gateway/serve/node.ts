@@ -2,8 +2,8 @@
 import { createServer, type Server } from "node:http";
 import { type HttpBindings, serve, upgradeWebSocket, type WebSocketServerLike } from "@hono/node-server";
 import { WebSocketServer } from "ws";
-import type { Gateway } from "../mod.ts";
-import type { Listening } from "./serve.ts";
+import type { Gateway } from "../gateway.ts";
+import type { Listening } from "./listening.ts";
 
 /** A client may take so long for its headers; its body is watched as it is read. */
 const HEADERS_TIMEOUT_MS = 20_000;

@@ -1,7 +1,8 @@
 /** Listens for a gateway, with the HTTP server of the runtime at hand. */
 import { AsocError } from "../../src/mod.ts";
 import { isLoopback } from "../access/hosts.ts";
-import type { Gateway } from "../mod.ts";
+import type { Gateway } from "../gateway.ts";
+import type { Listening } from "./listening.ts";
 
 export interface ServeOptions {
   /** Default "127.0.0.1". Anything off loopback wants tokens. */
@@ -15,12 +16,6 @@ export interface GatewayServer {
   readonly port: number;
   readonly url: string;
   /** Ends all connections, and the gateway. */
-  close(): Promise<void>;
-}
-
-/** What each runtime's server gives back. */
-export interface Listening {
-  readonly port: number;
   close(): Promise<void>;
 }
 

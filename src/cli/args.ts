@@ -6,6 +6,8 @@ import { usageError } from "./exit_codes.ts";
 export interface FlagSpec {
   /** Placeholder of its value in the help, such as "FILE". */
   readonly value?: string;
+  /** What the flag stands for without a value: then it may be left out, where another flag or nothing follows. */
+  readonly optional?: string;
   /** May be given again and again. */
   readonly multiple?: boolean;
   readonly short?: string;
@@ -78,7 +80,7 @@ export function readArgs(command: string, flags: Flags, words: readonly string[]
     ]),
   );
   const { tokens } = parseArgs({
-    args: [...words],
+    args: withOptionalValues(flags, words),
     options,
     strict: false,
     allowPositionals: true,
@@ -108,6 +110,17 @@ export function readArgs(command: string, flags: Flags, words: readonly string[]
     values.set(token.name, [...(values.get(token.name) ?? []), value]);
   }
   return new Args(values, positionals);
+}
+
+/** Gives flags whose value may be left out the one that they stand for then. */
+function withOptionalValues(flags: Flags, words: readonly string[]): string[] {
+  return words.map((word, index) => {
+    const spec =
+      word.startsWith("--") && Object.hasOwn(flags, word.slice(2)) ? flags[word.slice(2)] : undefined;
+    const next = words[index + 1];
+    const isBare = spec?.optional !== undefined && (next === undefined || next.startsWith("-"));
+    return isBare ? `${word}=${spec.optional}` : word;
+  });
 }
 
 function unknownFlag(command: string, raw: string, name: string): string {

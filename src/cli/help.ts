@@ -57,8 +57,9 @@ export function commandHelp(command: Command): string {
 
 function flagLines(flags: Flags): string {
   return Object.entries(flags)
-    .map(([name, { value, short, help }]) => {
-      const flag = `${short ? `-${short}, ` : ""}--${name}${value ? ` ${value}` : ""}`;
+    .map(([name, { value, optional, short, help }]) => {
+      const shown = optional === undefined ? value : `[${value}]`;
+      const flag = `${short ? `-${short}, ` : ""}--${name}${shown ? ` ${shown}` : ""}`;
       return `  ${flag.padEnd(26)} ${help}`;
     })
     .join("\n");

@@ -13,11 +13,12 @@ import { peers } from "./peers.ts";
 import { recv } from "./recv.ts";
 import { send } from "./send.ts";
 import { serve } from "./serve.ts";
+import { token } from "./token.ts";
 
 /** How long the process may live on when its work is done. */
 const LINGER_MS = 250;
 
-const COMMANDS: readonly Command[] = [serve, send, recv, peers, keygen, bench, doctor];
+const COMMANDS: readonly Command[] = [serve, send, recv, peers, keygen, token, bench, doctor];
 
 /** Runs the command that `words` name; never rejects. */
 async function main(words: readonly string[]): Promise<ExitCode> {

@@ -1,5 +1,5 @@
 /**
- * Who may import whom. Every import specifier of src is held against the table below, type imports too;
+ * Who may import whom. Every import specifier of src and gateway is held against the table below, type imports too;
  * and the core names no runtime, clock, console or source of chance.
  */
 import assert from "node:assert/strict";
@@ -8,14 +8,14 @@ import { dirname, join, posix, relative, sep } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-const SRC = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "src");
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 
 /** Allowed to all of core. */
 const BASE = ["core/errors.ts", "core/limits.ts", "core/address.ts"];
 /** Allowed to all of core and to the runtimes, as a type. */
 const ADAPTER = "core/runtime.ts";
 
-/** What a part of src may import: paths, or folders that end in "/". Its own folder is always allowed. */
+/** What a part of src, or the gateway, may import: paths, or folders that end in "/". Its own folder is always allowed. */
 const RULES: readonly {
   readonly part: string;
   readonly imports: readonly string[];
@@ -40,8 +40,12 @@ const RULES: readonly {
   { part: "runtime/node/", imports: ["core/errors.ts", "runtime/common/"], packages: /^node:/ },
   { part: "runtime/bun/", imports: ["core/errors.ts", "runtime/common/"], packages: /^(node:|bun$)/ },
   { part: "runtime/deno/", imports: ["core/errors.ts", "runtime/common/"], packages: /^node:/ },
-  { part: "cli/", imports: ["mod.ts", "gateway/"], packages: /^(node:|zod$)/ },
-  { part: "gateway/", imports: ["mod.ts"], packages: /./ },
+  { part: "cli/", imports: ["mod.ts", "gateway/mod.ts"], packages: /^(node:|zod$)/ },
+  {
+    part: "gateway/",
+    imports: ["mod.ts", "gateway/"],
+    packages: /^(node:(crypto|fs\/promises|http|url)$|hono|@hono\/|zod$|ws$|prom-client$)/,
+  },
   // mod.ts and the files that belong to it.
   { part: "", imports: ["core/", "runtime/"], packages: /^$/ },
 ];
@@ -53,7 +57,7 @@ interface Source {
 
 interface Import {
   readonly from: string;
-  /** A path below src, or the name of a package. */
+  /** A path below src, or from "gateway/" on, or the name of a package. */
   readonly to: string;
   readonly isPackage: boolean;
   readonly isType: boolean;
@@ -67,13 +71,18 @@ function withoutComments(text: string): string {
   );
 }
 
+/** A path from the root, as the table has it: without "src/". */
+const shortPath = (path: string) => path.replace(/^src\//, "");
+
 function sources(): Source[] {
-  const entries = readdirSync(SRC, { recursive: true, withFileTypes: true });
+  const entries = ["src", "gateway"].flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true }),
+  );
   return entries
     .filter((entry) => entry.isFile() && entry.name.endsWith(".ts"))
     .map((entry) => join(entry.parentPath, entry.name))
     .map((file) => ({
-      path: relative(SRC, file).split(sep).join("/"),
+      path: shortPath(relative(ROOT, file).split(sep).join("/")),
       code: withoutComments(readFileSync(file, "utf8")),
     }));
 }
@@ -89,7 +98,8 @@ function importsOf({ path, code }: Source): Import[] {
     for (const match of code.matchAll(pattern)) {
       const specifier = match[4] ?? "";
       const isPackage = !specifier.startsWith(".");
-      const to = isPackage ? specifier : posix.join(posix.dirname(path), specifier);
+      const whole = path.startsWith("gateway/") ? path : `src/${path}`;
+      const to = isPackage ? specifier : shortPath(posix.join(posix.dirname(whole), specifier));
       found.push({ from: path, to, isPackage, isType: match[2] !== undefined && match[2] !== "" });
     }
   }
@@ -118,6 +128,8 @@ test("the import rules see the imports that there are", () => {
   assert.ok(has("join.ts", "runtime/deno/mod.ts"), "dynamic imports");
   assert.ok(has("core/session/frame_intake.ts", "core/wire/hello.ts"));
   assert.ok(has("runtime/common/host.ts", "node:crypto"));
+  assert.ok(has("gateway/gateway.ts", "gateway/app.ts"));
+  assert.ok(has("cli/gateway.ts", "gateway/mod.ts"));
 });
 
 test("the import rules refuse what the table does not name", () => {
@@ -145,6 +157,13 @@ test("the import rules refuse what the table does not name", () => {
   assert.equal(isAllowed(one("runtime/node/tcp.ts", "runtime/bun/tcp.ts")), false);
   assert.equal(isAllowed(one("mod.ts", "cli/main.ts")), false);
   assert.equal(isAllowed(one("cli/send.ts", "core/node.ts")), false);
+  assert.equal(isAllowed(one("cli/gateway.ts", "gateway/mod.ts")), true);
+  assert.equal(isAllowed(one("cli/gateway.ts", "gateway/state.ts")), false);
+  assert.equal(isAllowed(one("gateway/state.ts", "mod.ts")), true);
+  assert.equal(isAllowed(one("gateway/routes/node.ts", "gateway/state.ts")), true);
+  assert.equal(isAllowed(one("gateway/state.ts", "core/node.ts")), false);
+  assert.equal(isAllowed(one("gateway/state.ts", "cli/main.ts")), false);
+  assert.equal(isAllowed(one("mod.ts", "gateway/mod.ts")), false);
 });
 
 test("every part of src imports only what it may", () => {
