@@ -6,6 +6,7 @@ const ROOT = join(import.meta.dirname, "..");
 const steps: readonly (readonly [string, readonly string[]])[] = [
   ["format and lint", ["biome", "check", "--error-on-warnings", "."]],
   ["types", ["tsc", "-p", "."]],
+  ["types of the dashboard", ["tsc", "-p", "tsconfig.dashboard.json"]],
   ["import rules", ["node", "--test", "test/core/import_rules_test.ts"]],
 ];
 
