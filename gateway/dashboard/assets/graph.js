@@ -1,0 +1,185 @@
+/**
+ * The peers as a graph: this node in the middle, a pair of edges to each peer, as thick as what flows there.
+ * Peers are buttons; the others are drawn anew only when who is there changes.
+ */
+import { h, setAttributes, setText, svg } from "./dom.js";
+import { formatRate } from "./units.js";
+
+const SHOWN = 24;
+/** Edges carry their figures up to here; with more, only the peers do. */
+const LABELLED = 8;
+
+/** @typedef {{ button: SVGGElement, name: SVGTextElement, rate: SVGTextElement, edges: { in: SVGPathElement, out: SVGPathElement }, label: SVGGElement, labels: { in: SVGTextElement, out: SVGTextElement } }} Drawn */
+
+export class Graph {
+  #store;
+  #host;
+  #drawing = svg("svg", { role: "group", "aria-label": "Peers of this node" });
+  #more = h("p", { class: "note" });
+  /** @type {Map<string, Drawn>} */
+  #drawn = new Map();
+  #signature = "";
+  #width = 0;
+  #height = 0;
+
+  /** @param {import("./store.js").Store} store @param {HTMLElement} host */
+  constructor(store, host) {
+    this.#store = store;
+    this.#host = host;
+    host.append(this.#drawing, this.#more);
+    new ResizeObserver(() => this.update()).observe(host);
+  }
+
+  update() {
+    const { peers, node, selection } = this.#store;
+    const shown = [...peers.keys()].slice(0, SHOWN);
+    const width = Math.max(280, this.#host.clientWidth);
+    const height = Math.max(310, Math.min(350, Math.round(width * 0.66)));
+    const signature = `${width} ${node?.id} ${shown.join()}`;
+    if (signature !== this.#signature) {
+      this.#signature = signature;
+      this.#width = width;
+      this.#height = height;
+      this.#draw(shown);
+    }
+    for (const [id, drawn] of this.#drawn) {
+      const rate = this.#store.peerRates.get(id) ?? { in: 0, out: 0 };
+      const peer = peers.get(id);
+      const name = this.#store.peerName(id);
+      setText(drawn.name, name);
+      setText(drawn.rate, peer?.runtime ?? peer?.address ?? "");
+      for (const direction of /** @type {const} */ (["in", "out"])) {
+        setAttributes(drawn.edges[direction], {
+          "stroke-width": thickness(rate[direction]).toFixed(1),
+          class: `edge ${direction}${rate[direction] > 0 ? " flows" : ""}`,
+        });
+        setText(drawn.labels[direction], `${direction === "in" ? "←" : "→"} ${formatRate(rate[direction])}`);
+      }
+      setAttributes(drawn.label, { class: rate.in + rate.out > 0 ? "rates" : "rates idle" });
+      setAttributes(drawn.button, {
+        "aria-pressed": String(selection.kind === "peer" && selection.id === id),
+        "aria-label": `${name} ${drawn.rate.textContent}, peer at ${peer?.address ?? "?"}, in ${formatRate(rate.in)}, out ${formatRate(rate.out)}`,
+      });
+    }
+    setText(
+      this.#more,
+      peers.size === 0
+        ? "Nobody is connected yet."
+        : peers.size > SHOWN
+          ? `and ${peers.size - SHOWN} more, in the table`
+          : "",
+    );
+    this.#more.hidden = this.#more.textContent === "";
+  }
+
+  /** @param {string[]} ids */
+  #draw(ids) {
+    const focused = this.#drawing.querySelector(":focus")?.getAttribute("data-id");
+    const [width, height] = [this.#width, this.#height];
+    setAttributes(this.#drawing, { viewBox: `0 0 ${width} ${height}`, width, height });
+    const x = width / 2;
+    const edges = svg("g", { "aria-hidden": "true" });
+    const labels = svg("g", { "aria-hidden": "true" });
+    const buttons = svg("g");
+    this.#drawn.clear();
+    const places = placesOf(ids.length);
+    const top = Math.min(0, ...places.map((place) => place.y));
+    const bottom = Math.max(0, ...places.map((place) => place.y));
+    // Three peers would leave the lower quarter empty: what there is fills the height.
+    const scale = (height - 2 * 26) / Math.max(1, bottom - top);
+    const y = bottom > top ? 26 - top * scale : height / 2;
+    ids.forEach((id, index) => {
+      const place = places[index] ?? { x: 0, y: 0 };
+      const px = x + place.x * (width / 2 - 58);
+      const py = y + place.y * scale;
+      const drawn = this.#drawPeer(id, { x, y }, { x: px, y: py }, ids.length <= LABELLED);
+      this.#drawn.set(id, drawn);
+      edges.append(drawn.edges.in, drawn.edges.out);
+      labels.append(drawn.label);
+      buttons.append(drawn.button);
+    });
+    this.#drawing.replaceChildren(edges, this.#drawSelf(x, y), buttons, labels);
+    if (focused) this.#drawn.get(focused)?.button.focus();
+  }
+
+  /** @param {number} x @param {number} y */
+  #drawSelf(x, y) {
+    const { node } = this.#store;
+    const name = node?.name || node?.id.slice(0, 8) || "this node";
+    return svg(
+      "g",
+      { class: "self", transform: `translate(${x} ${y})`, "aria-hidden": "true" },
+      svg("rect", { x: -54, y: -21, width: 108, height: 42, rx: 10 }),
+      svg("text", { y: -2, "text-anchor": "middle", class: "name" }, name),
+      svg("text", { y: 13, "text-anchor": "middle", class: "sub" }, "this node"),
+    );
+  }
+
+  /**
+   * @param {string} id
+   * @param {{ x: number, y: number }} from
+   * @param {{ x: number, y: number }} to
+   * @param {boolean} labelled
+   * @returns {Drawn}
+   */
+  #drawPeer(id, from, to, labelled) {
+    const name = svg("text", { y: -2, "text-anchor": "middle", class: "name" });
+    const rate = svg("text", { y: 13, "text-anchor": "middle", class: "sub" });
+    const button = svg(
+      "g",
+      { class: "peer", transform: `translate(${to.x} ${to.y})`, role: "button", tabindex: 0, "data-id": id },
+      svg("rect", { x: -54, y: -21, width: 108, height: 42, rx: 10 }),
+      name,
+      " ", // else their texts run together in the name that is read out
+      rate,
+    );
+    const choose = () => this.#store.select({ kind: "peer", id });
+    button.addEventListener("click", choose);
+    button.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      choose();
+    });
+    const labels = {
+      in: svg("text", { y: -3, "text-anchor": "middle", class: "in" }),
+      out: svg("text", { y: 11, "text-anchor": "middle", class: "out" }),
+    };
+    const at = { x: from.x + (to.x - from.x) * 0.5, y: from.y + (to.y - from.y) * 0.5 };
+    const label = svg("g", { class: "rates", transform: `translate(${at.x} ${at.y})` });
+    if (labelled) label.append(labels.in, labels.out);
+    return {
+      button,
+      name,
+      rate,
+      label,
+      labels,
+      edges: { in: svg("path", { d: bow(to, from) }), out: svg("path", { d: bow(from, to) }) },
+    };
+  }
+}
+
+/** Slightly bent to its right, so that both directions are seen. @param {{ x: number, y: number }} a @param {{ x: number, y: number }} b */
+function bow(a, b) {
+  const [dx, dy] = [b.x - a.x, b.y - a.y];
+  const length = Math.hypot(dx, dy) || 1;
+  const bend = 14;
+  return `M ${a.x} ${a.y} Q ${(a.x + b.x) / 2 - (dy / length) * bend} ${(a.y + b.y) / 2 + (dx / length) * bend} ${b.x} ${b.y}`;
+}
+
+/** Where peers stand around the node, from -1 to 1 in both directions. @param {number} count */
+function placesOf(count) {
+  const start = count <= 2 ? 0 : -Math.PI / 2;
+  return Array.from({ length: count }, (_, index) => {
+    const angle = start + (2 * Math.PI * index) / count;
+    return { x: spread(Math.cos(angle)), y: count <= 2 ? 0 : spread(Math.sin(angle)) };
+  });
+}
+
+/** Away from the middle, towards the corners: there is room. @param {number} share  -1 to 1 */
+const spread = (share) => Math.sign(share) * Math.abs(share) ** 0.6;
+
+/** 1 kB/s is 2 wide, 1 MB/s 5, 1 GB/s 8. @param {number} bytesPerSecond */
+function thickness(bytesPerSecond) {
+  if (bytesPerSecond <= 0) return 1;
+  return Math.min(10, Math.max(1.5, Math.log10(bytesPerSecond) - 1));
+}
