@@ -1,0 +1,387 @@
+/**
+ * The dashboard in a real browser (Debian's Chromium), at the gateway of one of three real nodes that send each other
+ * tensors all the time. `ASOC_CHROMIUM` names another browser; `ASOC_SCREENSHOT=1` keeps docs/dashboard.png.
+ */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { promisify } from "node:util";
+import { gzipSync } from "node:zlib";
+import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
+import { Process, ROOT, type RuntimeName } from "../support/process.ts";
+import type { DashboardNodeArgument } from "./dashboard_node.ts";
+
+const CHROMIUM = process.env.ASOC_CHROMIUM ?? "/usr/bin/chromium";
+const skip = existsSync(CHROMIUM) ? false : `${CHROMIUM} is not there`;
+const HOST = "127.0.0.1";
+const COMPRESSED_BYTES = 150_000;
+const INTERACTIVE_MS = 1000;
+
+class DashboardNode {
+  readonly process: Process;
+  readonly port: number;
+  readonly url: string;
+  readonly token: string;
+
+  private constructor(process: Process, ready: Record<string, unknown>) {
+    this.process = process;
+    this.port = Number(ready.port);
+    this.url = String(ready.url);
+    this.token = String(ready.token);
+  }
+
+  static async start(
+    runtime: RuntimeName,
+    options: Partial<DashboardNodeArgument["options"]>,
+    gateway: Omit<DashboardNodeArgument, "options"> = {},
+  ): Promise<DashboardNode> {
+    const shared = { apiKey: "a key for tests, of more than 128 bits", community: "lab", host: HOST };
+    const argument: DashboardNodeArgument = {
+      options: { ...shared, discovery: false, ...options },
+      ...gateway,
+    };
+    const process = Process.script(runtime, "test/gateway/dashboard_node.ts", [JSON.stringify(argument)]);
+    return new DashboardNode(process, await process.waitFor((event) => event.event === "ready"));
+  }
+}
+
+let browser: Browser;
+let peers: DashboardNode[] = [];
+let node: DashboardNode;
+
+/** The node with the gateway; it dials the others, so that it can be started again. */
+function startNode(gatewayPort: number): Promise<DashboardNode> {
+  const addresses = peers.map(({ port }) => `${HOST}:${port}`);
+  return DashboardNode.start("node", { peers: addresses }, { gatewayPort, name: "workbench" });
+}
+
+before(async () => {
+  if (skip) return;
+  peers = [await DashboardNode.start("bun", {}), await DashboardNode.start("deno", {})];
+  node = await startNode(0);
+  browser = await chromium.launch({
+    executablePath: CHROMIUM,
+    args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+  });
+});
+
+after(async () => {
+  await browser?.close();
+  for (const one of [node, ...peers]) await one?.process[Symbol.asyncDispose]();
+});
+
+/** A fresh profile with the page open, and what went wrong in it. */
+class Visit implements AsyncDisposable {
+  readonly page: Page;
+  /** Console errors and warnings, and what was thrown. */
+  readonly faults: string[] = [];
+  readonly requests: string[] = [];
+
+  private constructor(page: Page) {
+    this.page = page;
+    page.on("console", (message) => {
+      if (["error", "warning"].includes(message.type()))
+        this.faults.push(`${message.text()} ${message.location().url}`);
+    });
+    page.on("pageerror", (error) => this.faults.push(String(error)));
+    page.on("request", (request) => this.requests.push(request.url()));
+  }
+
+  static async open(url = node.url, options: BrowserContextOptions = {}): Promise<Visit> {
+    const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
+    const visit = new Visit(await context.newPage());
+    await visit.page.goto(url);
+    return visit;
+  }
+
+  async ready(): Promise<this> {
+    await this.page.waitForSelector("html[data-ready]");
+    return this;
+  }
+
+  /** A topic whose live view is shown. */
+  async topic(name: string): Promise<void> {
+    await this.page.click("#tab-topics");
+    await this.page.click(`#topics-table tr[data-key="${name}"]`);
+    await this.page.waitForSelector(".topic-view[data-seen]");
+  }
+
+  textOf(selector: string): Promise<string> {
+    return this.page.locator(selector).first().innerText();
+  }
+
+  /** Nothing was wrong so far. */
+  clean(): void {
+    assert.deepEqual(this.faults, []);
+    const { origin } = new URL(this.page.url());
+    assert.deepEqual(
+      this.requests.filter((url) => new URL(url).origin !== origin),
+      [],
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.page.context().close();
+  }
+}
+
+/** How many colours a canvas shows, of 4096. */
+const COLOURS = `(canvas) => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const seen = new Set();
+  for (let at = 0; at < data.length; at += 4)
+    if (data[at + 3] > 0) seen.add(((data[at] >> 4) << 8) | ((data[at + 1] >> 4) << 4) | (data[at + 2] >> 4));
+  return seen.size;
+}`;
+
+const coloursOf = (page: Page, selector: string): Promise<number> =>
+  page.evaluate(`(${COLOURS})(document.querySelector(${JSON.stringify(selector)}))`);
+
+test("the page is small, interactive within a second, and asks nobody but its own node", {
+  skip,
+}, async () => {
+  const times: number[] = [];
+  for (let run = 0; run < 3; run++) {
+    await using visit = await Visit.open();
+    await visit.ready();
+    times.push(Number(await visit.page.evaluate(`performance.getEntriesByName("asoc-ready")[0].startTime`)));
+    visit.clean();
+    if (run > 0) continue;
+    const files = visit.requests
+      .map((url) => new URL(url))
+      .filter(({ pathname }) => !pathname.startsWith("/v1/"));
+    let bytes = 0;
+    for (const file of files)
+      bytes += gzipSync(new Uint8Array(await (await fetch(file)).arrayBuffer())).length;
+    assert.ok(files.length > 10 && bytes < COMPRESSED_BYTES, `${bytes} bytes in ${files.length} files`);
+  }
+  const best = Math.min(...times);
+  assert.ok(best < INTERACTIVE_MS, `interactive after ${times.map(Math.round)} ms`);
+});
+
+test("peers, streams and topics show the traffic of three nodes", { skip }, async () => {
+  await using visit = await (await Visit.open()).ready();
+  const { page } = visit;
+  await page.waitForFunction(`document.querySelectorAll("#graph .peer").length === 2`);
+  await page.waitForFunction(`document.querySelectorAll("#graph .edge.in.flows").length === 2`);
+  await page.waitForFunction(`document.querySelectorAll("#graph .edge.out.flows").length === 2`);
+  assert.match(await visit.textOf("#graph .rates .in"), /^← \d[\d.]* [kM]B\/s$/);
+  assert.equal(await visit.textOf("#node-name"), "workbench");
+
+  await page.waitForSelector("#streams-table progress");
+  await page.waitForFunction(
+    `/\\d %/.test(document.querySelector("#streams-table progress + span")?.textContent)`,
+  );
+  await page.fill("#stream-filter", "kv/**");
+  await page.selectOption("#stream-state", "done");
+  await page.waitForFunction(`document.querySelectorAll("#streams-table tbody tr").length > 2`);
+  const rows = await page.locator("#streams-table tbody tr").allInnerTexts();
+  for (const row of rows) assert.match(row, /kv\/layer0\/k\s+float32 \[2, 4, 96, 128\]\s+384 KiB.*done/s);
+
+  await page.click("#tab-topics");
+  await page.waitForSelector('#topics-table tr[data-key="layer3/out"]');
+  assert.match(await visit.textOf('#topics-table tr[data-key="layer3/out"]'), /float32 \[48, 96\]\s+yes/);
+  await page.click("#tab-peers");
+  assert.equal(await page.locator("#peers-table tbody tr").count(), 2);
+  assert.match(await visit.textOf("#peers-table tbody tr"), /127\.0\.0\.1:\d+.*x1/s);
+  visit.clean();
+});
+
+test("charts have the last seconds at once, and go on by themselves", { skip }, async () => {
+  await using visit = await (await Visit.open()).ready();
+  const { page } = visit;
+  const points = () =>
+    page.evaluate(`Number(document.getElementById("charts").dataset.points)`) as Promise<number>;
+  const first = await points();
+  assert.ok(first >= 2, `${first} points`);
+  await page.waitForFunction(`Number(document.getElementById("charts").dataset.points) > ${first + 1}`);
+  assert.ok((await coloursOf(page, "#charts .plot canvas")) > 8);
+  assert.match(await visit.textOf("#figure-in"), /^\d[\d.]* [kM]B\/s$/);
+  await page.click("#graph .peer");
+  await page.waitForFunction(`/^peer /.test(document.getElementById("chart-scope").textContent)`);
+  visit.clean();
+});
+
+test("a topic shows statistics, a histogram and a heat map of its latest tensor", { skip }, async () => {
+  await using visit = await (await Visit.open()).ready();
+  const { page } = visit;
+  await visit.topic("layer3/out");
+  const stats = (await page.locator(".stats > div").allInnerTexts()).map((text) => text.split(/\s*\n\s*/));
+  const figures = Object.fromEntries(stats) as Record<string, string>;
+  const number = (name: string) => Number(figures[name]?.replace("−", "-"));
+  assert.equal(figures.NaN, "1");
+  assert.ok(number("min") < -2 && number("max") > 2 && number("std") > 0.5, JSON.stringify(figures));
+  assert.ok((await page.locator(".histogram rect").count()) === 32);
+
+  await page.waitForSelector("canvas.heat[data-drawn]");
+  assert.equal(await page.getAttribute("canvas.heat", "data-drawn"), String(48 * 48));
+  assert.ok((await coloursOf(page, "canvas.heat")) > 20);
+  await page.focus("canvas.heat");
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("ArrowDown");
+  assert.match(await visit.textOf(".reading"), /^\[1, 0\] = /);
+
+  await visit.topic("kv/layer0/k");
+  await page.waitForFunction(`document.querySelector("canvas.heat")?.dataset.drawn === String(48 * 64)`);
+  assert.equal(await page.locator(".indices input").count(), 2);
+  visit.clean();
+});
+
+test("a curl line that was copied runs in a shell", { skip }, async () => {
+  await using visit = await (await Visit.open()).ready();
+  const { page } = visit;
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  const copied = async (label: string) => {
+    await page.click(`button[aria-label="Copy: ${label}"]`);
+    return (await page.evaluate("navigator.clipboard.readText()")) as string;
+  };
+  const dir = await mkdtemp(join(tmpdir(), "asoc-dashboard-"));
+  const run = (line: string) => promisify(execFile)("sh", ["-ec", line], { cwd: dir, encoding: "utf8" });
+  try {
+    assert.match((await run(await copied("Peers"))).stdout, /"peers":\[\{/);
+    await visit.topic("layer3/out");
+    await run(await copied("The latest as NumPy file"));
+    const file = await readFile(join(dir, "tensor.npy"));
+    assert.equal(file.subarray(1, 6).toString(), "NUMPY");
+    assert.match(file.subarray(0, 128).toString("latin1"), /'descr': '<f4'.*\(48, 96\)/);
+    assert.match((await run(await copied("Send an array to every peer"))).stdout, /"ok":true.*"ok":true/s);
+    await page.click("#graph .peer");
+    assert.match((await run(await copied("Send it an array"))).stdout, /"ok":true/);
+    await page.click("#tab-streams");
+    await page.selectOption("#stream-state", "done");
+    await page.click("#streams-table tbody tr");
+    assert.match((await run(await copied("This stream"))).stdout, /"state":"done"/);
+  } finally {
+    await rm(dir, { recursive: true });
+  }
+  visit.clean();
+});
+
+test("everything can be reached and used by the keyboard, and shows its focus", { skip }, async () => {
+  await using visit = await (await Visit.open()).ready();
+  const { page } = visit;
+  const focused = (what: string) => page.evaluate(`document.activeElement.${what}`) as Promise<string>;
+  await page.waitForSelector("#graph .peer");
+  const seen: string[] = [];
+  while (!seen.includes("tab-streams")) {
+    await page.keyboard.press("Tab");
+    seen.push(
+      (await focused("id")) || (await focused(`getAttribute("class")`)) || (await focused("tagName")),
+    );
+    const shown = await page.evaluate(`(() => {
+      const style = getComputedStyle(document.activeElement);
+      const box = document.activeElement.querySelector("rect");
+      return style.outlineStyle !== "none" || (box !== null && parseFloat(getComputedStyle(box).strokeWidth) >= 3);
+    })()`);
+    assert.ok(shown && seen.length < 30, seen.join());
+  }
+  assert.deepEqual(seen, ["skip", "A", "theme", "peer", "peer", "range", "tab-streams"]);
+
+  await page.keyboard.press("ArrowRight");
+  assert.equal(await focused("id"), "tab-topics");
+  await page.keyboard.press("Tab");
+  assert.equal(await focused("tagName"), "TR");
+  await page.keyboard.press("Home");
+  await page.keyboard.press("ArrowDown");
+  const topic = await focused("dataset.key");
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(
+    `document.getElementById("inspector-title").textContent === "Topic " + ${JSON.stringify(topic)}`,
+  );
+  assert.equal(await focused("dataset.key"), topic, "the table keeps the focus");
+  await page.focus("#graph .peer");
+  await page.keyboard.press("Space");
+  await page.waitForSelector('#graph .peer[aria-pressed="true"]');
+  visit.clean();
+});
+
+test("axe finds nothing serious, in light and dark, wide and at 360 pixels", { skip }, async () => {
+  const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+  const findings = async (page: Page) =>
+    page.evaluate(`axe.run().then(({ violations }) => violations
+      .filter(({ impact }) => impact === "serious" || impact === "critical")
+      .map(({ id, nodes }) => id + ": " + nodes.map(({ html }) => html.slice(0, 200)).join(" | ")))`);
+  for (const colorScheme of ["light", "dark"] as const) {
+    for (const width of [1440, 360]) {
+      await using visit = await Visit.open(node.url, { colorScheme, viewport: { width, height: 800 } });
+      const { page } = await visit.ready();
+      await page.evaluate(axe);
+      for (const tab of ["streams", "peers", "log"]) {
+        await page.click(`#tab-${tab}`);
+        assert.deepEqual(await findings(page), [], `${colorScheme}, ${width} px, ${tab}`);
+      }
+      await visit.topic("layer3/out");
+      await page.waitForSelector("canvas.heat[data-drawn]");
+      assert.deepEqual(await findings(page), [], `${colorScheme}, ${width} px, topics`);
+      assert.equal(await page.evaluate("document.documentElement.scrollWidth"), width);
+    }
+  }
+});
+
+test("it says when what it shows is stale, and goes on when the node was started again", {
+  skip,
+}, async () => {
+  await using visit = await (await Visit.open()).ready();
+  const { page } = visit;
+  await page.waitForFunction(`document.querySelectorAll("#graph .peer").length === 2`);
+  visit.clean();
+  await page.evaluate(`globalThis.sameLoad = true; undefined`);
+  await node.process[Symbol.asyncDispose]();
+  await page.waitForFunction(
+    `/^Stale since \\d\\d:\\d\\d:\\d\\d/.test(document.getElementById("stale").textContent)`,
+  );
+  node = await startNode(Number(new URL(node.url).port));
+  await page.waitForFunction(`document.getElementById("stale").textContent === ""`);
+  await page.waitForFunction(`document.querySelectorAll("#graph .edge.in.flows").length === 2`);
+  await page.waitForFunction(`/^This node/.test(document.getElementById("inspector-title").textContent)`);
+  assert.equal(await page.evaluate("globalThis.sameLoad"), true);
+  const other = visit.faults.filter((fault) => !/net::ERR_|Failed to load resource/.test(fault));
+  assert.deepEqual(other, [], "but that the node was away");
+});
+
+test("a gateway that wants a token is given it once for the tab", { skip }, async () => {
+  const guarded = await DashboardNode.start(
+    "node",
+    { peers: peers.map(({ port }) => `${HOST}:${port}`) },
+    { gatewayPort: 0, withToken: true },
+  );
+  try {
+    await using visit = await Visit.open(guarded.url);
+    const { page } = visit;
+    await page.fill("#token", guarded.token);
+    await page.keyboard.press("Enter");
+    await visit.ready();
+    await page.waitForSelector("#connection.live");
+    assert.equal(await page.isVisible("#token-form"), false);
+    await visit.topic("layer3/out");
+    await page.waitForSelector("canvas.heat[data-drawn]");
+    assert.match(await visit.textOf(".curl code"), /-H "Authorization: Bearer \$ASOC_TOKEN"/);
+    visit.faults.length = 0;
+    await page.reload();
+    await visit.ready();
+    await page.waitForSelector("#connection.live");
+    visit.clean();
+  } finally {
+    await guarded.process[Symbol.asyncDispose]();
+  }
+});
+
+test("a screenshot for the README", { skip: skip || process.env.ASOC_SCREENSHOT !== "1" }, async () => {
+  await using visit = await Visit.open(node.url, {
+    colorScheme: "light",
+    viewport: { width: 1440, height: 960 },
+  });
+  const { page } = await visit.ready();
+  await page.click("#tab-topics");
+  await visit.topic("layer3/out");
+  await page.waitForSelector("canvas.heat[data-drawn]");
+  await page.click("#tab-streams");
+  const full = `Number(document.getElementById("charts").dataset.points) >= 60`;
+  await page.waitForFunction(full, undefined, { timeout: 90_000 });
+  await page.screenshot({ path: join(ROOT, "docs", "dashboard.png") });
+});
