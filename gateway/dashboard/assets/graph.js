@@ -47,7 +47,7 @@ export class Graph {
       const peer = peers.get(id);
       const name = this.#store.peerName(id);
       setText(drawn.name, name);
-      setText(drawn.rate, peer?.runtime ?? peer?.address ?? "");
+      setText(drawn.rate, shorten(peer?.runtime ?? peer?.address ?? ""));
       for (const direction of /** @type {const} */ (["in", "out"])) {
         setAttributes(drawn.edges[direction], {
           "stroke-width": thickness(rate[direction]).toFixed(1),
@@ -166,17 +166,25 @@ function bow(a, b) {
   return `M ${a.x} ${a.y} Q ${(a.x + b.x) / 2 - (dy / length) * bend} ${(a.y + b.y) / 2 + (dx / length) * bend} ${b.x} ${b.y}`;
 }
 
-/** Where peers stand around the node, from -1 to 1 in both directions. @param {number} count */
+/**
+ * Where peers stand around the node, from -1 to 1 in both directions. Never level with it: an edge has more room for its
+ * figures when it is not between two boxes side by side.
+ *
+ * @param {number} count
+ */
 function placesOf(count) {
-  const start = count <= 2 ? 0 : -Math.PI / 2;
+  const start = -Math.PI / 2 + (count % 4 === 0 ? Math.PI / count : 0);
   return Array.from({ length: count }, (_, index) => {
     const angle = start + (2 * Math.PI * index) / count;
-    return { x: spread(Math.cos(angle)), y: count <= 2 ? 0 : spread(Math.sin(angle)) };
+    return { x: spread(Math.cos(angle)), y: spread(Math.sin(angle)) };
   });
 }
 
 /** Away from the middle, towards the corners: there is room. @param {number} share  -1 to 1 */
-const spread = (share) => Math.sign(share) * Math.abs(share) ** 0.6;
+const spread = (share) => (Math.abs(share) < 1e-6 ? 0 : Math.sign(share) * Math.abs(share) ** 0.6);
+
+/** An IPv6 address would not fit. @param {string} text */
+const shorten = (text) => (text.length > 17 ? `${text.slice(0, 8)}…${text.slice(-8)}` : text);
 
 /** 1 kB/s is 2 wide, 1 MB/s 5, 1 GB/s 8. @param {number} bytesPerSecond */
 function thickness(bytesPerSecond) {

@@ -1,6 +1,5 @@
 /** The dashboard: wires what is known (store), where it comes from (REST and events), and what shows it (views). */
 import { ApiError, getJson, setToken, token } from "./api.js";
-import { Charts } from "./charts.js";
 import { byId, setText } from "./dom.js";
 import { Feed } from "./feed.js";
 import { watchFreshness } from "./freshness.js";
@@ -22,9 +21,16 @@ const PEERS_EVERY_S = 3;
 
 const store = new Store();
 const graph = new Graph(store, byId("graph", HTMLElement));
-const charts = new Charts(store, byId("charts", HTMLElement));
 const tables = new Tables(store);
 const inspector = new Inspector(store);
+
+/** Half of the page's code is uPlot: everything else is drawn and can be used before it. @type {import("./charts.js").Charts | undefined} */
+let charts;
+async function loadCharts() {
+  const { Charts } = await import("./charts.js");
+  charts = new Charts(store, byId("charts", HTMLElement));
+  charts.update();
+}
 
 let drawing = false;
 /** Draws soon, once for many changes; not at all while nobody can see it. */
@@ -45,7 +51,7 @@ function draw() {
   setText(byId("total-in", HTMLElement), formatRate(rates?.inBytesPerSecond ?? 0));
   setText(byId("total-out", HTMLElement), formatRate(rates?.outBytesPerSecond ?? 0));
   graph.update();
-  charts.update();
+  charts?.update();
   tables.update();
   inspector.update();
   document.documentElement.classList.toggle("has-selection", store.selection.kind !== "node");
@@ -170,7 +176,7 @@ tokenForm.addEventListener("submit", (event) => {
 });
 
 function restyle() {
-  charts.restyle();
+  charts?.restyle();
   inspector.restyle();
 }
 
@@ -183,3 +189,4 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden) load();
 });
 load();
+void loadCharts();

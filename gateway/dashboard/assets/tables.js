@@ -7,7 +7,7 @@ import { formatBytes, formatCount, formatMs, formatRate, formatTime, formatType 
 /** @import { LogEntry, Peer, Stream, Topic } from "../types.d.ts" */
 
 /** More rows than this are no help to a reader; the filter finds the others. */
-const ROWS = 200;
+const ROWS = 100;
 
 export class Tables {
   #store;

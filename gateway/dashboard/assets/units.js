@@ -26,8 +26,9 @@ export const formatBytes = (bytes) => (bytes == null ? "–" : scaled(bytes, 102
 export const formatRate = (bytesPerSecond) =>
   bytesPerSecond == null ? "–" : scaled(Math.round(bytesPerSecond), 1000, RATES);
 
-/** @param {number | null | undefined} count */
-export const formatCount = (count) => (count == null ? "–" : count.toLocaleString("en-GB"));
+/** 1,234,567. By hand, as the times are: Intl costs the first drawing many milliseconds. @param {number | null | undefined} count */
+export const formatCount = (count) =>
+  count == null ? "–" : String(count).replace(/\B(?=(?:\d{3})+(?!\d))/g, ",");
 
 /** @param {number | null | undefined} ms */
 export function formatMs(ms) {
@@ -39,10 +40,12 @@ export function formatMs(ms) {
   return formatSpan(ms);
 }
 
+/** @param {number} n */
+const pad = (n) => String(n).padStart(2, "0");
+
 /** A long time, to the second: "2 h 03 min". @param {number} ms */
 export function formatSpan(ms) {
   const seconds = Math.max(0, Math.floor(ms / 1000));
-  const pad = (/** @type {number} */ n) => String(n).padStart(2, "0");
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${pad(seconds % 60)} s`;
   if (seconds < 86_400)
@@ -54,7 +57,8 @@ export function formatSpan(ms) {
 export function formatTime(at) {
   if (at == null) return "–";
   const date = new Date(at);
-  return Number.isNaN(date.getTime()) ? "–" : date.toLocaleTimeString("en-GB");
+  if (Number.isNaN(date.getTime())) return "–";
+  return `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`;
 }
 
 /** An element of a tensor, or a figure over its elements. @param {number | null | undefined} value */
