@@ -41,6 +41,8 @@ const RULES: readonly {
   { part: "runtime/bun/", imports: ["core/errors.ts", "runtime/common/"], packages: /^(node:|bun$)/ },
   { part: "runtime/deno/", imports: ["core/errors.ts", "runtime/common/"], packages: /^node:/ },
   { part: "cli/", imports: ["mod.ts", "gateway/mod.ts"], packages: /^(node:|zod$)/ },
+  // The page in the browser; uPlot's types belong to the copy that it is served.
+  { part: "gateway/dashboard/", imports: [], packages: /^uplot$/ },
   {
     part: "gateway/",
     imports: ["mod.ts", "gateway/"],
