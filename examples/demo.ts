@@ -1,13 +1,16 @@
 /**
  * `npm run demo`: three processes, one each on Node.js, Bun and Deno, find each other by discovery on loopback, prove
  * themselves, send a NumPy array and 256 MiB of random data in every direction, and check every digest. Then something
- * urgent overtakes, and a connection is cut in the middle of a tensor. Ends by itself, with 0 when all arrived as sent.
+ * urgent overtakes, and a connection is cut in the middle of a tensor. Ends by itself, with 0 when all arrived as sent;
+ * with `--stay` it goes on behind a gateway (`--port`, default 8080) until Ctrl-C.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes, randomInt } from "node:crypto";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { parseArgs } from "node:util";
 import { sendThroughCut } from "./demo_cut.ts";
+import { stay } from "./demo_gateway.ts";
 
 const HERE = import.meta.dirname;
 const BIN = join(HERE, "..", "node_modules", ".bin");
@@ -86,8 +89,12 @@ function fail(why: string): never {
   for (const peer of peers) peer.child.kill("SIGKILL");
   process.exit(1);
 }
+const { values: flags } = parseArgs({
+  options: { stay: { type: "boolean", default: false }, port: { type: "string" } },
+});
 const timer = setTimeout(() => fail(`not done after ${TIMEOUT_MS / 1000} s`), TIMEOUT_MS);
-process.on("SIGINT", () => fail("interrupted"));
+const interrupted = () => fail("interrupted");
+process.on("SIGINT", interrupted);
 
 const startMs = performance.now();
 const say = (text: string) => process.stdout.write(`${text}\n`);
@@ -176,6 +183,21 @@ say(
   `Resume: a connection to ${second.name} was cut ${mib(cut.cutAtBytes)} MiB into a tensor of ${mib(cut.bytes)} MiB. It went on over the`,
 );
 say(`  next one and arrived once, digests equal; ${mib(cut.relayedBytes)} MiB were sent in all.`);
+
+if (wrong === 0 && flags.stay) {
+  clearTimeout(timer);
+  const stop = new AbortController();
+  process.off("SIGINT", interrupted);
+  process.once("SIGINT", () => stop.abort());
+  const ports = peers.map(({ ready }) => ready.port ?? 0);
+  await stay(
+    community,
+    ports,
+    flags.port === undefined ? undefined : Number(flags.port),
+    stop.signal,
+    say,
+  ).catch((error: unknown) => fail(error instanceof Error ? error.message : String(error)));
+}
 
 for (const peer of peers) peer.tell({ close: true });
 await Promise.all(peers.map((peer) => new Promise((resolve) => peer.child.once("close", resolve))));
