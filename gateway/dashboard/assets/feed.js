@@ -1,10 +1,12 @@
 /**
  * A server-sent event stream that comes back. The browser reconnects by itself after a broken connection, with
- * Last-Event-ID; after a refusal, or silence, this opens it anew.
+ * Last-Event-ID; after a refusal, or silence, this opens it anew. A page that nobody has looked at for a while gives its
+ * connection back: browsers allow six to a host, for all tabs together.
  */
 import { ApiError, eventsUrl, request } from "./api.js";
 
 const REOPEN_MS = 2000;
+const HIDDEN_MS = 30_000;
 
 /**
  * @typedef {object} FeedHandlers
@@ -21,11 +23,19 @@ export class Feed {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   #closed = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #hiddenTimer;
+  #visibility = () => {
+    clearTimeout(this.#hiddenTimer);
+    if (document.hidden) this.#hiddenTimer = setTimeout(() => this.#drop(), HIDDEN_MS);
+    else if (!this.#source) this.reopen();
+  };
 
   /** @param {string} path @param {FeedHandlers} handlers */
   constructor(path, handlers) {
     this.#path = path;
     this.#handlers = handlers;
+    document.addEventListener("visibilitychange", this.#visibility);
     this.reopen();
   }
 
@@ -52,6 +62,12 @@ export class Feed {
 
   close() {
     this.#closed = true;
+    document.removeEventListener("visibilitychange", this.#visibility);
+    clearTimeout(this.#hiddenTimer);
+    this.#drop();
+  }
+
+  #drop() {
     clearTimeout(this.#timer);
     this.#source?.close();
     this.#source = undefined;

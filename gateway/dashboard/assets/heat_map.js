@@ -25,7 +25,7 @@ const DIVERGING = [
 
 export class HeatMap {
   #canvas = h("canvas", { class: "heat", tabindex: 0, role: "img", width: 1, height: 1 });
-  #reading = h("output", { class: "reading" });
+  #reading = h("p", { class: "reading" });
   #scale = h("p", { class: "note" });
   element = h("div", { class: "heat-map" }, this.#canvas, this.#scale, this.#reading);
   /** @type {HeatData | undefined} */

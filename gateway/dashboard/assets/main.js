@@ -18,6 +18,10 @@ const DRAW_MS = 200;
 const RETRY_MS = 2000;
 /** Peers change slowly: their counters and round trips are asked for every so many seconds. */
 const PEERS_EVERY_S = 3;
+/** Asked for every second, for their progress. */
+const LIVE_STREAMS = 200;
+/** Where events are dropped there are more than a page can follow: the snapshot is fetched again at most so often. */
+const DROPPED_EVERY_MS = 5000;
 
 const store = new Store();
 const graph = new Graph(store, byId("graph", HTMLElement));
@@ -54,7 +58,6 @@ function draw() {
   charts?.update();
   tables.update();
   inspector.update();
-  document.documentElement.classList.toggle("has-selection", store.selection.kind !== "node");
 }
 
 let loading = false;
@@ -100,12 +103,12 @@ function tick() {
   ticks++;
   if (document.hidden) return;
   const live = store.rates?.liveStreams ?? 0;
-  const open = [...store.streams.values()].some((stream) => stream.state === "live");
-  if (live > 0 || open)
+  const known = store.liveIds();
+  if (live > 0 || known.length > 0)
     void refresh(async () => {
       /** @type {{ streams: Stream[] }} */
-      const { streams } = await getJson("/v1/streams?state=live&limit=200");
-      store.putStreams(streams);
+      const { streams } = await getJson(`/v1/streams?state=live&limit=${LIVE_STREAMS}`);
+      store.putLive(streams, streams.length < LIVE_STREAMS, known);
     });
   if (store.topicsStale)
     void refresh(async () => {
@@ -121,6 +124,7 @@ function tick() {
     });
 }
 
+let droppedAtMs = 0;
 const feed = new Feed("/v1/events", {
   opened: () => {
     store.connected = true;
@@ -143,10 +147,10 @@ const feed = new Feed("/v1/events", {
     stream: (data) => store.streamEvent(/** @type {{ kind: string, stream: Stream }} */ (data)),
     refused: (data) => store.refusedEvent(/** @type {Record<string, string>} */ (data)),
     dropped: (data) => {
-      store.note(
-        "events dropped",
-        `${/** @type {{ count: number }} */ (data).count} that this page was too slow for`,
-      );
+      store.dropped += /** @type {{ count: number }} */ (data).count;
+      if (Date.now() - droppedAtMs < DROPPED_EVERY_MS) return;
+      droppedAtMs = Date.now();
+      store.note("events dropped", `${store.dropped} so far: more than this page is told of`);
       load();
     },
   },

@@ -132,9 +132,24 @@ export class Store extends EventTarget {
     this.changed();
   }
 
-  /** @param {readonly Stream[]} streams */
-  putStreams(streams) {
+  /** Ids of the streams that are live as far as is known here. */
+  liveIds() {
+    return [...this.streams.values()].filter(({ state }) => state === "live").map(({ id }) => String(id));
+  }
+
+  /**
+   * The live streams as the gateway has them now.
+   *
+   * @param {readonly Stream[]} streams
+   * @param {boolean} complete  they are all
+   * @param {readonly string[]} known  what was live here before it was asked: the end of such a one may have been dropped
+   */
+  putLive(streams, complete, known) {
     for (const stream of streams) this.#put(stream);
+    const live = new Set(streams.map(({ id }) => String(id)));
+    for (const id of complete ? known : []) {
+      if (!live.has(id) && this.streams.get(id)?.state === "live") this.streams.delete(id);
+    }
     this.changed();
   }
 
