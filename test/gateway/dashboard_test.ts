@@ -1,6 +1,7 @@
 /**
  * The dashboard in a real browser (Debian's Chromium), at the gateway of one of three real nodes that send each other
- * tensors all the time. `ASOC_CHROMIUM` names another browser; `ASOC_SCREENSHOT=1` keeps docs/dashboard.png.
+ * tensors all the time. `ASOC_CHROMIUM` names another browser, `ASOC_GATEWAY_RUNTIME` the gateway's runtime (default
+ * "node"); `ASOC_SCREENSHOT=1` keeps docs/dashboard.png.
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -14,11 +15,12 @@ import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { gzipSync } from "node:zlib";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
-import { Process, ROOT, type RuntimeName } from "../support/process.ts";
+import { Process, ROOT, RUNTIMES, type RuntimeName } from "../support/process.ts";
 import type { DashboardNodeArgument } from "./dashboard_node.ts";
 
 const CHROMIUM = process.env.ASOC_CHROMIUM ?? "/usr/bin/chromium";
 const skip = existsSync(CHROMIUM) ? false : `${CHROMIUM} is not there`;
+const RUNTIME = RUNTIMES.find((name) => name === process.env.ASOC_GATEWAY_RUNTIME) ?? "node";
 const HOST = "127.0.0.1";
 const COMPRESSED_BYTES = 150_000;
 const INTERACTIVE_MS = 1000;
@@ -61,7 +63,7 @@ let node: DashboardNode;
 /** The node with the gateway; it dials the others, so that it can be started again. */
 function startNode(gatewayPort: number): Promise<DashboardNode> {
   const addresses = peers.map(({ port }) => `${HOST}:${port}`);
-  return DashboardNode.start("node", { peers: addresses }, { gatewayPort, name: "workbench" });
+  return DashboardNode.start(RUNTIME, { peers: addresses }, { gatewayPort, name: "workbench" });
 }
 
 before(async () => {
@@ -199,7 +201,7 @@ test("peers, streams and topics show the traffic of three nodes", { skip }, asyn
   const latest = await page.locator('#topics-table tr[data-key="layer3/out"] td').allInnerTexts();
   assert.deepEqual(latest.slice(-2), ["float32 [48, 96]", "yes"]);
   await page.click("#tab-peers");
-  assert.equal(await page.locator("#peers-table tbody tr").count(), 2);
+  await visit.until(`document.querySelectorAll("#peers-table tbody tr").length === 2`);
   assert.match(await visit.textOf("#peers-table tbody tr"), /127\.0\.0\.1:\d+.*x1/);
   visit.clean();
 });
@@ -360,7 +362,7 @@ test("it says when what it shows is stale, and goes on when the node was started
 
 test("a gateway that wants a token is given it once for the tab", { skip }, async () => {
   const guarded = await DashboardNode.start(
-    "node",
+    RUNTIME,
     { peers: peers.map(({ port }) => `${HOST}:${port}`) },
     { gatewayPort: 0, withToken: true },
   );
@@ -386,16 +388,20 @@ test("a gateway that wants a token is given it once for the tab", { skip }, asyn
 });
 
 test("a screenshot for the README", { skip: skip || process.env.ASOC_SCREENSHOT !== "1" }, async () => {
-  await using visit = await Visit.open(node.url, {
-    colorScheme: "light",
-    viewport: { width: 1440, height: 960 },
-  });
-  const { page } = await visit.ready();
-  await page.click("#tab-topics");
-  await visit.topic("layer3/out");
-  await page.waitForSelector("canvas.heat[data-drawn]");
-  await page.click("#tab-streams");
-  const full = `Number(document.getElementById("charts").dataset.points) >= 60`;
-  await visit.until(full, 90_000);
-  await page.screenshot({ path: join(ROOT, "docs", "dashboard.png") });
+  const third = await DashboardNode.start("node", { peers: [`${HOST}:${node.port}`] });
+  try {
+    await using visit = await Visit.open(node.url, {
+      colorScheme: "light",
+      viewport: { width: 1440, height: 960 },
+    });
+    const { page } = await visit.ready();
+    await visit.topic("layer3/out");
+    await page.waitForSelector("canvas.heat[data-drawn]");
+    await page.click("#tab-streams");
+    await visit.until(`Number(document.getElementById("charts").dataset.points) >= 60`, 90_000);
+    await visit.until(`document.querySelectorAll("#graph .edge.out.flows").length === 3`);
+    await page.screenshot({ path: join(ROOT, "docs", "dashboard.png") });
+  } finally {
+    await third.process[Symbol.asyncDispose]();
+  }
 });

@@ -184,7 +184,7 @@ function restyle() {
   inspector.restyle();
 }
 
-wireTabs(byId("tabs", HTMLElement), drawSoon);
+wireTabs(byId("tabs", HTMLElement), () => tables.update());
 wireTheme(byId("theme", HTMLButtonElement), restyle);
 watchFreshness(store, () => feed.reopen());
 store.addEventListener("changed", drawSoon);
