@@ -55,6 +55,7 @@ const ANY_BYTES = new Set([
   "application/octet-stream",
   "application/x-www-form-urlencoded",
   "binary/octet-stream",
+  "text/plain",
 ]);
 
 /** Throws GatewayError and FormatError, all 4xx, before anything is sent for the tensor in question. */

@@ -1,0 +1,208 @@
+/** Two real nodes with gateways, and what tests say to them. */
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { connect, type Socket } from "node:net";
+import type { GatewayOptions } from "../../gateway/mod.ts";
+import { Process, type RuntimeName } from "../support/process.ts";
+
+export interface Served {
+  readonly process: Process;
+  readonly id: string;
+  readonly address: string;
+  readonly url: string;
+  readonly port: number;
+}
+
+export interface Problem {
+  readonly status: number;
+  readonly code: string;
+  readonly detail: string;
+  readonly goneAt?: string | null;
+}
+
+export class GatewayPair implements AsyncDisposable {
+  readonly near: Served;
+  readonly far: Served;
+
+  private constructor(near: Served, far: Served) {
+    this.near = near;
+    this.far = far;
+  }
+
+  static async start(runtime: RuntimeName, options: GatewayOptions = {}): Promise<GatewayPair> {
+    const key = randomBytes(32).toString("hex");
+    const far = await start(runtime, key, [], {});
+    const near = await start(runtime, key, [far.address], options);
+    const pair = new GatewayPair(near, far);
+    for (const { url } of [near, far]) {
+      for (;;) {
+        const { peers } = (await getJson(`${url}/v1/peers`)) as { peers: unknown[] };
+        if (peers.length > 0) break;
+      }
+    }
+    return pair;
+  }
+
+  /** Sends through the near gateway to the far node. */
+  async send(topic: string, body: Uint8Array | string, headers: Record<string, string> = {}, query = "") {
+    const response = await fetch(`${this.near.url}/v1/topics/${encodeURIComponent(topic)}${query}`, {
+      method: "POST",
+      body: body as Uint8Array<ArrayBuffer>,
+      headers,
+    });
+    assert.equal(response.status, 200, await response.clone().text());
+    return ((await response.json()) as { results: { ok: boolean; streamId: number; digest: string }[] })
+      .results;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { process } of [this.near, this.far]) process.child.stdin?.end();
+    await Promise.all(
+      [this.near, this.far].map(async ({ process }) => {
+        await process.exitWithin(10_000).catch(() => {});
+        await process[Symbol.asyncDispose]();
+      }),
+    );
+  }
+}
+
+async function start(
+  runtime: RuntimeName,
+  key: string,
+  peers: string[],
+  options: GatewayOptions,
+): Promise<Served> {
+  const args = [key, JSON.stringify(peers), JSON.stringify(options)];
+  const process = Process.script(runtime, "test/gateway/gateway_peer.ts", args);
+  const ready = await process.waitFor(({ event }) => event === "ready", 60_000);
+  const { id, address, url, port } = ready as unknown as Omit<Served, "process">;
+  return { process, id, address, url, port };
+}
+
+export async function getJson(url: string, init?: RequestInit): Promise<unknown> {
+  const response = await fetch(url, init);
+  assert.equal(response.status, 200, `${url}: ${await response.clone().text()}`);
+  return response.json();
+}
+
+export async function getBytes(url: string, init?: RequestInit): Promise<Uint8Array> {
+  const response = await fetch(url, init);
+  assert.equal(response.status, 200, url);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+/** The problem document of a response, which must be one. */
+export async function problemOf(response: Response): Promise<Problem> {
+  assert.equal(response.headers.get("content-type"), "application/problem+json");
+  const document = (await response.json()) as Problem;
+  assert.equal(document.status, response.status);
+  assert.match(document.code, /^(ASOC|GATEWAY)_/);
+  assert.ok(!/\n|\.ts:|node_modules/.test(document.detail), document.detail);
+  return document;
+}
+
+/** Faster on large ones than a comparison that can show the difference. */
+export function assertSameBytes(actual: Uint8Array, expected: Uint8Array, what = "bytes"): void {
+  assert.equal(actual.length, expected.length, what);
+  assert.ok(Buffer.compare(actual, expected) === 0, `${what} differ`);
+}
+
+export interface SseEvent {
+  readonly event: string;
+  readonly id: string | undefined;
+  readonly data: Record<string, unknown>;
+}
+
+/** Server-sent events of a URL. */
+export class EventReader implements AsyncDisposable {
+  readonly #aborting = new AbortController();
+  #events: AsyncGenerator<SseEvent, void, undefined> | undefined;
+
+  static async open(url: string, headers: Record<string, string> = {}): Promise<EventReader> {
+    const reader = new EventReader();
+    const response = await fetch(url, { headers, signal: reader.#aborting.signal });
+    assert.equal(response.status, 200, url);
+    assert.match(response.headers.get("content-type") ?? "", /^text\/event-stream/);
+    reader.#events = eventsOf(response.body as ReadableStream<Uint8Array>);
+    return reader;
+  }
+
+  /** The next event that `accept` takes. */
+  async next(accept: (event: SseEvent) => boolean = () => true): Promise<SseEvent> {
+    for (;;) {
+      const step = await this.#events?.next();
+      assert.ok(step && !step.done, "the events ended");
+      if (accept(step.value)) return step.value;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#aborting.abort();
+    await this.#events?.return().catch(() => {});
+  }
+}
+
+async function* eventsOf(body: ReadableStream<Uint8Array>): AsyncGenerator<SseEvent, void, undefined> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const part of body as unknown as AsyncIterable<Uint8Array>) {
+    text += decoder.decode(part, { stream: true });
+    const blocks = text.split("\n\n");
+    text = blocks.pop() ?? "";
+    for (const block of blocks) {
+      const fields = new Map(
+        block
+          .split("\n")
+          .filter((line) => line !== "" && !line.startsWith(":"))
+          .map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 2)] as const),
+      );
+      const event = fields.get("event");
+      if (event !== undefined)
+        yield { event, id: fields.get("id"), data: JSON.parse(fields.get("data") ?? "null") };
+    }
+  }
+}
+
+export interface Tapped {
+  readonly header: {
+    readonly stream: number;
+    readonly topic: string;
+    readonly bytes: number;
+    readonly dropped: number;
+  };
+  readonly bytes: Uint8Array;
+}
+
+/** The tensor that `bytes` begins with, as the tap writes it, and where it ends; undefined: not all of it is there. */
+export function parseTapped(bytes: Uint8Array): (Tapped & { readonly end: number }) | undefined {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length < 4) return undefined;
+  const at = 4 + view.getUint32(0);
+  if (bytes.length < at + 8) return undefined;
+  const length = Number(view.getBigUint64(at));
+  if (bytes.length < at + 8 + length) return undefined;
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, at)));
+  return { header, bytes: new Uint8Array(bytes.subarray(at + 8, at + 8 + length)), end: at + 8 + length };
+}
+
+/** A connection that speaks HTTP by hand. */
+export function rawSocket(port: number): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, "127.0.0.1", () => resolve(socket));
+    socket.on("error", reject);
+  });
+}
+
+/** Asks again until `accept` takes the answer; rejects after `timeoutMs`. */
+export async function until<T>(
+  ask: () => Promise<T>,
+  accept: (value: T) => boolean,
+  timeoutMs = 20_000,
+): Promise<T> {
+  const endMs = performance.now() + timeoutMs;
+  for (;;) {
+    const value = await ask();
+    if (accept(value)) return value;
+    assert.ok(performance.now() < endMs, `${timeoutMs} ms passed: ${JSON.stringify(value)?.slice(0, 500)}`);
+  }
+}
