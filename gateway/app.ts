@@ -53,17 +53,17 @@ export function makeApp(state: GatewayState): GatewayApp {
       throw new GatewayError(503, "GATEWAY_CLOSED", "The gateway is closing");
     await next();
   });
-  app.use(
-    cors({
-      origin: (origin) => (state.hosts.allowsOrigin(origin) ? origin : null),
-      allowHeaders: ["Authorization", "Content-Type", "If-None-Match", "Range", "Last-Event-ID"].concat(
-        ["Dtype", "Shape", "Priority", "Metadata", "Digest", "Deadline-Ms"].map((name) => `Asoc-${name}`),
-      ),
-      allowMethods: ["GET", "HEAD", "POST"],
-      exposeHeaders: EXPOSED_HEADERS,
-      maxAge: 600,
-    }),
-  );
+  const shared = cors({
+    origin: (origin) => (state.hosts.allowsOrigin(origin) ? origin : null),
+    allowHeaders: ["Authorization", "Content-Type", "If-None-Match", "Range", "Last-Event-ID"].concat(
+      ["Dtype", "Shape", "Priority", "Metadata", "Digest", "Deadline-Ms"].map((name) => `Asoc-${name}`),
+    ),
+    allowMethods: ["GET", "HEAD", "POST"],
+    exposeHeaders: EXPOSED_HEADERS,
+    maxAge: 600,
+  });
+  // What answers a WebSocket may not be touched.
+  app.use((c, next) => (isUpgrade(c.req.header("upgrade")) ? next() : shared(c, next)));
   addNodeRoutes(app, state);
   addStreamRoutes(app, state);
   addTopicRoutes(app, state);

@@ -85,7 +85,9 @@ function put(form: NumberForm, name: string, view: DataView, at: number, value: 
 }
 
 function wrong(name: string, value: unknown): FormatError {
-  const got = JSON.stringify(value)?.slice(0, 40);
+  // Arrays may be nested deeper than can be written.
+  const got =
+    typeof value === "object" && value !== null ? "an array or object" : JSON.stringify(value)?.slice(0, 40);
   return new FormatError("ASOC_BAD_SHAPE", `Cannot read JSON: expected an element of ${name}, got ${got}`);
 }
 

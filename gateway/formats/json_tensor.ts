@@ -61,7 +61,7 @@ function flatten(data: unknown, shape: readonly number[], count: number): readon
       "Cannot read JSON: expected data to be an array, as the shape is",
     );
   }
-  if (count === 0) return data.flat(Number.POSITIVE_INFINITY);
+  if (count === 0) return emptyRows(data, shape.length);
   if (shape.length === 1 || (data.length === count && data.length !== shape[0])) return data;
   if (shape.length > 1 && data.length === count && !Array.isArray(data[0])) return data;
   let level: unknown[] = data;
@@ -75,6 +75,16 @@ function flatten(data: unknown, shape: readonly number[], count: number): readon
       for (const one of row) next.push(one);
     }
     level = next;
+  }
+  return level;
+}
+
+/** What is in arrays nested `rank` deep: nothing, if all is well. */
+function emptyRows(data: readonly unknown[], rank: number): readonly unknown[] {
+  let level = data;
+  for (let axis = 1; axis < rank && level.length > 0; axis++) {
+    if (!level.every(Array.isArray)) return ragged(axis);
+    level = level.flat();
   }
   return level;
 }

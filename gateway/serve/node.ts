@@ -3,6 +3,7 @@ import { createServer, type Server } from "node:http";
 import { type HttpBindings, serve, upgradeWebSocket, type WebSocketServerLike } from "@hono/node-server";
 import { WebSocketServer } from "ws";
 import type { Gateway } from "../gateway.ts";
+import type { RequestInfo } from "../http.ts";
 import type { Listening } from "./listening.ts";
 
 /** A client may take so long for its headers; its body is watched as it is read. */
@@ -18,13 +19,11 @@ export function listen(gateway: Gateway, host: string, port: number): Promise<Li
     const server = serve({
       fetch: (request, env) => {
         const { incoming } = env as HttpBindings;
-        const info = {
-          ...env,
-          address: incoming.socket.remoteAddress,
-          get left() {
-            return request.signal; // made when it is asked for
-          },
-        };
+        // The same object: the server finds in it what a WebSocket waits for.
+        const info = Object.defineProperty(env as HttpBindings & RequestInfo, "left", {
+          get: () => request.signal, // made when it is asked for
+        });
+        Object.assign(info, { address: incoming.socket.remoteAddress });
         return gateway.fetch(request, info);
       },
       hostname: host,
