@@ -37,10 +37,13 @@ export function makeApp(state: GatewayState): GatewayApp {
   app.onError((error) => problem(error));
   app.notFound(() => problem(new GatewayError(404, "GATEWAY_NOT_FOUND", "There is no such page")));
   app.use(async (c, next) => {
+    // Before: of an upgraded connection nothing can be read or said any more.
+    const upgrades = isUpgrade(c.req.header("upgrade"));
+    const origin = c.req.header("origin");
     await next();
-    if (isUpgrade(c.req.header("upgrade"))) return; // the connection is no longer ours to describe
+    if (upgrades) return;
     for (const [name, value] of Object.entries(SECURITY_HEADERS)) c.res.headers.set(name, value);
-    if (c.req.header("origin") !== undefined && state.hosts.allowsOrigin(c.req.header("origin") ?? ""))
+    if (origin !== undefined && state.hosts.allowsOrigin(origin))
       c.res.headers.set("cross-origin-resource-policy", "cross-origin");
     count(state, c.req.method, c.res.status);
   });

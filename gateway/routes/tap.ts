@@ -8,6 +8,8 @@ import { addRoute, type GatewayApp, pathText } from "../http.ts";
 import { tokenQuery } from "../schemas.ts";
 import type { GatewayState } from "../state.ts";
 
+/** A header of no bytes, which stands for no tensor: Bun sends a response's head together with its first bytes only. */
+const OPENING = new Uint8Array(4);
 /** How often a full socket is looked at. */
 const LOOK_AGAIN_MS = 10;
 const GOING_AWAY = 1001;
@@ -20,7 +22,7 @@ export function addTapRoutes(app: GatewayApp, state: GatewayState): void {
       method: "get",
       path: "/v1/topics/{topic}/stream",
       summary:
-        "The tensors of the topics that fit a glob, one behind the other: u32 length, JSON, u64 length, bytes",
+        "The tensors of the topics that fit a glob, one behind the other: u32 length, JSON, u64 length, bytes; a first length of 0 is to be passed over",
       tag: "topics",
       scope: "tap",
       tokenInQuery: true,
@@ -100,6 +102,9 @@ function bodyOf(queue: TapQueue, end: () => void): ReadableStream<Uint8Array> {
   let blocks: Generator<Uint8Array, void, undefined> | undefined;
   return new ReadableStream<Uint8Array>(
     {
+      start(controller) {
+        controller.enqueue(OPENING.slice());
+      },
       async pull(controller) {
         const block = blocks?.next();
         if (block && !block.done) {

@@ -177,6 +177,10 @@ export interface Tapped {
 export function parseTapped(bytes: Uint8Array): (Tapped & { readonly end: number }) | undefined {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < 4) return undefined;
+  if (view.getUint32(0) === 0) {
+    const rest = parseTapped(bytes.subarray(4)); // it stands for no tensor
+    return rest && { ...rest, end: rest.end + 4 };
+  }
   const at = 4 + view.getUint32(0);
   if (bytes.length < at + 8) return undefined;
   const length = Number(view.getBigUint64(at));
