@@ -31,6 +31,7 @@ export type GatewayErrorCode =
   | "GATEWAY_RANGE"
   | "GATEWAY_UNSUPPORTED_BODY"
   | "GATEWAY_TENSOR_TOO_LARGE"
+  | "GATEWAY_HEADERS_TOO_LARGE"
   | "GATEWAY_RATE_LIMITED"
   | "GATEWAY_TOO_MANY_CLIENTS"
   | "GATEWAY_UPGRADE_REQUIRED"
@@ -56,6 +57,7 @@ const TITLES: Readonly<Record<number, string>> = {
   422: "Unprocessable Content",
   426: "Upgrade Required",
   429: "Too Many Requests",
+  431: "Request Header Fields Too Large",
   500: "Internal Server Error",
   501: "Not Implemented",
   502: "Bad Gateway",

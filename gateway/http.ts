@@ -108,6 +108,8 @@ function describe<Q extends QuerySchema>(app: GatewayApp, spec: RouteSpec<Q>): v
     ...(parameters.length > 0 ? { parameters } : {}),
     responses: {
       200: { description: "OK", content: answer },
+      // Of the HTTP server itself, which on some runtimes says nothing more.
+      431: { description: "The request line and headers are too large" },
       ...Object.fromEntries((spec.empty ?? []).map((status) => [status, { description: "No content" }])),
       ...Object.fromEntries(
         problems.map((status) => [

@@ -115,7 +115,7 @@ export const topicsSchema = z
 export const historySchema = z
   .object({
     seconds: z.array(z.object({ at: time, in: bytes, out: bytes, live: count })),
-    peers: z.record(z.string(), z.array(z.tuple([bytes, bytes]))),
+    peers: z.record(z.string(), z.array(z.array(bytes).length(2))),
   })
   .openapi("History", { description: "The last minute: bytes in and out of each second, the oldest first." });
 
@@ -174,7 +174,7 @@ export const dataQuery = z.object({
 export const nextQuery = dataQuery.extend({ timeoutMs: wholeNumber(0, 120_000).optional() });
 
 export const sendQuery = z.object({
-  to: z.string().max(65_536).optional().openapi({ description: "Peers, separated by commas; default: all" }),
+  to: z.string().max(6144).optional().openapi({ description: "Peers, separated by commas; default: all" }),
   priority: wholeNumber(0, 255).optional(),
   deadlineMs: wholeNumber(0, 4_294_967_295).optional(),
   digest: z.enum(["crc32", "sha256", "none"]).optional(),

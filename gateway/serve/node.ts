@@ -5,6 +5,7 @@ import { WebSocketServer } from "ws";
 import type { Gateway } from "../gateway.ts";
 import type { RequestInfo } from "../http.ts";
 import type { Listening } from "./listening.ts";
+import { answerRefused } from "./node_refusals.ts";
 
 /** A client may take so long for its headers; its body is watched as it is read. */
 const HEADERS_TIMEOUT_MS = 20_000;
@@ -37,6 +38,7 @@ export function listen(gateway: Gateway, host: string, port: number): Promise<Li
       },
       websocket: { server: sockets as unknown as WebSocketServerLike }, // the types differ in one optional field
     }) as Server;
+    answerRefused(server, maxHeaderBytes);
     server.once("error", reject);
     server.once("listening", () => {
       server.off("error", reject);
