@@ -177,6 +177,12 @@ export function pathText(c: GatewayContext, name: string): string {
   return c.req.param(name) ?? "";
 }
 
+/** HEAD of what has no end, or has yet to come: its headers at once. Nothing is opened, nobody waits. */
+export function headOnly(c: GatewayContext, type: string): Response | undefined {
+  if (c.req.method !== "HEAD") return undefined;
+  return new Response(null, { headers: { "content-type": type, "cache-control": "no-store" } });
+}
+
 export function jsonResponse(value: unknown, status = 200): Response {
   return new Response(JSON.stringify(value), {
     status,

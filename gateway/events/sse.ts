@@ -135,6 +135,8 @@ export class SseClients {
   }
 }
 
+export const EVENT_STREAM_TYPE = "text/event-stream; charset=utf-8";
+
 /** The response that carries a client. */
 export function sseResponse(client: SseClient, signal: AbortSignal | undefined): Response {
   // Not every runtime cancels the body of a connection that is gone while nothing is written.
@@ -142,7 +144,7 @@ export function sseResponse(client: SseClient, signal: AbortSignal | undefined):
   signal?.addEventListener("abort", () => client.close(), { once: true });
   return new Response(client.body, {
     headers: {
-      "content-type": "text/event-stream; charset=utf-8",
+      "content-type": EVENT_STREAM_TYPE,
       "cache-control": "no-store",
       "x-accel-buffering": "no",
     },

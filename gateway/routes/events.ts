@@ -1,7 +1,7 @@
 /** Events of the node: peers, streams, refusals, rates. */
 import { eventBytes } from "../events/event_log.ts";
-import { sseResponse } from "../events/sse.ts";
-import { addRoute, type GatewayApp } from "../http.ts";
+import { EVENT_STREAM_TYPE, sseResponse } from "../events/sse.ts";
+import { addRoute, type GatewayApp, headOnly } from "../http.ts";
 import { tokenQuery } from "../schemas.ts";
 import type { GatewayState } from "../state.ts";
 import { timeText } from "../traffic/json.ts";
@@ -22,6 +22,8 @@ export function addEventRoutes(app: GatewayApp, state: GatewayState): void {
       answer: ["text/event-stream"],
     },
     (c) => {
+      const head = headOnly(c, EVENT_STREAM_TYPE);
+      if (head) return head;
       let stop = () => {};
       const client = state.sse.open(c.env?.address ?? "", () => stop());
       const lastEventId = c.req.header("last-event-id");

@@ -4,7 +4,7 @@ import { GatewayError } from "../errors.ts";
 import { TapQueue } from "../events/tap_queue.ts";
 import { clientGlob } from "../events/tensor_feed.ts";
 import { wholeRun } from "../formats/slice.ts";
-import { addRoute, type GatewayApp, pathText } from "../http.ts";
+import { addRoute, type GatewayApp, headOnly, pathText } from "../http.ts";
 import { tokenQuery } from "../schemas.ts";
 import type { GatewayState } from "../state.ts";
 
@@ -13,6 +13,7 @@ const OPENING = new Uint8Array(4);
 /** How often a full socket is looked at. */
 const LOOK_AGAIN_MS = 10;
 const GOING_AWAY = 1001;
+const TAP_TYPE = "application/octet-stream";
 
 export function addTapRoutes(app: GatewayApp, state: GatewayState): void {
   addRoute(
@@ -30,10 +31,13 @@ export function addTapRoutes(app: GatewayApp, state: GatewayState): void {
       answer: ["application/octet-stream"],
     },
     (c) => {
-      const { queue, end } = openTap(state, pathText(c, "topic"));
+      const matches = clientGlob(pathText(c, "topic"));
+      const head = headOnly(c, TAP_TYPE);
+      if (head) return head;
+      const { queue, end } = openTap(state, matches);
       c.env?.left?.addEventListener("abort", end, { once: true });
       return new Response(bodyOf(queue, end), {
-        headers: { "content-type": "application/octet-stream", "cache-control": "no-store" },
+        headers: { "content-type": TAP_TYPE, "cache-control": "no-store" },
       });
     },
   );
@@ -54,12 +58,13 @@ export function addTapRoutes(app: GatewayApp, state: GatewayState): void {
     },
     async (c) => {
       const { upgrade } = state;
-      if (c.req.header("upgrade")?.toLowerCase() !== "websocket" || !upgrade) {
+      const isAsked = c.req.method === "GET" && c.req.header("upgrade")?.toLowerCase() === "websocket";
+      if (!isAsked || !upgrade) {
         throw new GatewayError(426, "GATEWAY_UPGRADE_REQUIRED", "This is a WebSocket", {
           headers: { upgrade: "websocket", connection: "Upgrade" },
         });
       }
-      const { queue, end } = openTap(state, pathText(c, "topic"));
+      const { queue, end } = openTap(state, clientGlob(pathText(c, "topic")));
       return upgrade(c, {
         onOpen: (_, socket) => void pump(queue, socket, state.limits.webSocketAheadBytes).finally(end),
         onClose: end,
@@ -69,9 +74,11 @@ export function addTapRoutes(app: GatewayApp, state: GatewayState): void {
   );
 }
 
-/** Throws GATEWAY_BAD_GLOB, GATEWAY_TOO_MANY_CLIENTS. */
-function openTap(state: GatewayState, glob: string): { queue: TapQueue; end: () => void } {
-  const matches = clientGlob(glob);
+/** Throws GATEWAY_TOO_MANY_CLIENTS. */
+function openTap(
+  state: GatewayState,
+  matches: (topic: string) => boolean,
+): { queue: TapQueue; end: () => void } {
   const { maxTaps, tapQueueTensors, tapQueueBytes } = state.limits;
   if (state.taps >= maxTaps)
     throw new GatewayError(

@@ -1,8 +1,8 @@
 /** Events of topics: an event for each whole tensor, on request with statistics or its bytes. */
 import { eventBytes, numberOf } from "../events/event_log.ts";
-import { sseResponse } from "../events/sse.ts";
+import { EVENT_STREAM_TYPE, sseResponse } from "../events/sse.ts";
 import { clientGlob } from "../events/tensor_feed.ts";
-import { addRoute, type GatewayApp, pathText } from "../http.ts";
+import { addRoute, type GatewayApp, headOnly, pathText } from "../http.ts";
 import { topicEventsQuery } from "../schemas.ts";
 import type { GatewayState } from "../state.ts";
 import type { Entry } from "../traffic/entry.ts";
@@ -28,6 +28,8 @@ export function addTensorEventRoutes(app: GatewayApp, state: GatewayState): void
     },
     (c, { stats, data, every = 1 }) => {
       const matches = clientGlob(pathText(c, "topic"));
+      const head = headOnly(c, EVENT_STREAM_TYPE);
+      if (head) return head;
       const wants = { stats: stats === "1", data: data === "1" };
       let stop = () => {};
       let seen = 0;

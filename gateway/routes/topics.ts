@@ -1,10 +1,12 @@
 /** Topics: what each had last, and what it has next. */
 import { GatewayError } from "../errors.ts";
+import { formatFor } from "../formats/negotiate.ts";
 import { FORMATS, type Format, MEDIA_TYPES } from "../formats/representation.ts";
 import {
   addRoute,
   type GatewayApp,
   type GatewayContext,
+  headOnly,
   jsonResponse,
   pathText,
   TENSOR_TYPES,
@@ -63,7 +65,9 @@ export function addTopicRoutes(app: GatewayApp, state: GatewayState): void {
         answer,
         problems: [406, 410, 504],
       },
-      (c, { slice, timeoutMs }) => next(c, state, format, slice, timeoutMs ?? state.limits.waitMs),
+      (c, { slice, timeoutMs }) =>
+        headOnly(c, MEDIA_TYPES[format ?? formatFor(c.req.header("accept"))]) ??
+        next(c, state, format, slice, timeoutMs ?? state.limits.waitMs),
     );
   }
 }
