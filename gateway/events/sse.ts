@@ -1,6 +1,6 @@
 /**
- * A client of server-sent events: a bounded queue in front of its connection. What it is too slow for is dropped, the
- * oldest first, and it is told how many. Nothing here ever waits for a client.
+ * A client of server-sent events: what it has missed, made as its connection takes it, and behind that a bounded queue.
+ * What it is too slow for is dropped, the oldest first, and it is told how many. Nothing here ever waits for a client.
  */
 import { GatewayError } from "../errors.ts";
 import type { GatewayLimits } from "../limits.ts";
@@ -12,14 +12,17 @@ export class SseClient {
   readonly #max: number;
   readonly #queue: Uint8Array[] = [];
   readonly #ended: () => void;
+  readonly #onDropped: (count: number) => void;
+  #past: Iterator<Uint8Array> | undefined;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   #dropped = 0;
   #closed = false;
   readonly body: ReadableStream<Uint8Array>;
 
-  constructor(max: number, ended: () => void) {
+  constructor(max: number, ended: () => void, onDropped: (count: number) => void = () => {}) {
     this.#max = max;
     this.#ended = ended;
+    this.#onDropped = onDropped;
     this.body = new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
@@ -32,12 +35,18 @@ export class SseClient {
     );
   }
 
+  /** What goes before all that is pushed. It is asked for each when there is room for it: the queue does not bound it. */
+  begin(past: Iterable<Uint8Array>): void {
+    this.#past = past[Symbol.iterator]();
+    this.#flush();
+  }
+
   /** Queues an event that is text already. */
   push(bytes: Uint8Array): void {
     if (this.#closed) return;
     if (this.#queue.length >= this.#max) {
       this.#queue.shift();
-      this.#dropped++;
+      this.#drop(1);
     }
     this.#queue.push(bytes);
     this.#flush();
@@ -45,11 +54,13 @@ export class SseClient {
 
   /** Says that events were lost before they could be queued. */
   lost(count: number): void {
-    this.#dropped += count;
+    if (this.#closed || count === 0) return;
+    this.#drop(count);
+    this.#flush();
   }
 
   heartbeat(): void {
-    if (this.#queue.length === 0) this.push(HEARTBEAT);
+    if (this.#queue.length === 0 && !this.#past) this.push(HEARTBEAT);
   }
 
   close(): void {
@@ -66,20 +77,33 @@ export class SseClient {
     if (this.#closed) return;
     this.#closed = true;
     this.#queue.length = 0;
+    this.#past = undefined;
     this.#ended();
+  }
+
+  #drop(count: number): void {
+    this.#dropped += count;
+    this.#onDropped(count);
   }
 
   #flush(): void {
     const controller = this.#controller;
     if (!controller || this.#closed) return;
-    while (this.#queue.length > 0 && (controller.desiredSize ?? 0) > 0) {
-      if (this.#dropped > 0) {
-        controller.enqueue(eventBytes("dropped", { count: this.#dropped }));
-        this.#dropped = 0;
-      }
-      const next = this.#queue.shift();
-      if (next) controller.enqueue(next);
+    while ((controller.desiredSize ?? 0) > 0) {
+      const next = this.#next();
+      if (!next) return;
+      controller.enqueue(next);
     }
+  }
+
+  #next(): Uint8Array | undefined {
+    const past = this.#past?.next();
+    if (past && !past.done) return past.value;
+    this.#past = undefined;
+    if (this.#dropped === 0) return this.#queue.shift();
+    const count = this.#dropped;
+    this.#dropped = 0;
+    return eventBytes("dropped", { count });
   }
 }
 
@@ -90,6 +114,8 @@ export class SseClients {
   readonly #perAddress = new Map<string, number>();
   #timer: ReturnType<typeof setInterval> | undefined;
   refused = 0;
+  /** Events that clients were too slow for, or that could not be given again. */
+  dropped = 0;
 
   constructor(limits: GatewayLimits) {
     this.#limits = limits;
@@ -109,13 +135,16 @@ export class SseClients {
       });
     }
     this.#perAddress.set(address, here + 1);
-    const client = new SseClient(this.#limits.sseQueue, () => {
+    const close = () => {
       this.#clients.delete(client);
       const left = (this.#perAddress.get(address) ?? 1) - 1;
       if (left > 0) this.#perAddress.set(address, left);
       else this.#perAddress.delete(address);
       if (this.#clients.size === 0) this.#stopTimer();
       ended();
+    };
+    const client = new SseClient(this.#limits.sseQueue, close, (count) => {
+      this.dropped += count;
     });
     this.#clients.set(client, address);
     this.#timer ??= setInterval(() => {

@@ -1,5 +1,5 @@
 /** Events of the node: peers, streams, refusals, rates. */
-import { eventBytes } from "../events/event_log.ts";
+import { type EventLog, eventBytes } from "../events/event_log.ts";
 import { EVENT_STREAM_TYPE, sseResponse } from "../events/sse.ts";
 import { addRoute, type GatewayApp, headOnly } from "../http.ts";
 import { tokenQuery } from "../schemas.ts";
@@ -30,13 +30,21 @@ export function addEventRoutes(app: GatewayApp, state: GatewayState): void {
       const past = lastEventId === undefined ? undefined : log.since(lastEventId);
       const nodeId = state.node.id;
       const hello = { nodeId, startedAt: timeText(state.startedAtMs), lastEventId: log.lastId };
-      client.push(eventBytes("hello", hello));
-      if (past) {
-        client.lost(past.lost);
-        for (const event of past.events) client.push(event.bytes);
-      }
+      client.begin(beginning(eventBytes("hello", hello), past));
+      state.sse.dropped += past?.lost ?? 0;
       stop = log.listen((event) => client.push(event.bytes));
       return sseResponse(client, c.env?.left);
     },
   );
+}
+
+/** The greeting, then how much of the past is lost, then the rest of it. */
+function* beginning(
+  hello: Uint8Array,
+  past: ReturnType<EventLog["since"]> | undefined,
+): Generator<Uint8Array, void, undefined> {
+  yield hello;
+  if (!past) return;
+  if (past.lost > 0) yield eventBytes("dropped", { count: past.lost });
+  for (const event of past.events) yield event.bytes;
 }

@@ -32,23 +32,53 @@ export function addTensorEventRoutes(app: GatewayApp, state: GatewayState): void
       if (head) return head;
       const wants = { stats: stats === "1", data: data === "1" };
       let stop = () => {};
-      let seen = 0;
+      const missed = missedSince(state, c.req.header("last-event-id"), matches);
+      let seen = missed?.entries.length ?? 0;
       const client = state.sse.open(c.env?.address ?? "", () => stop());
       const take = (entry: Entry) => {
         if (seen++ % every === 0) client.push(bytesOf(entry, wants));
       };
-      client.push(eventBytes("hello", { nodeId: state.node.id, topic: pathText(c, "topic") }));
-      const after = numberOf(c.req.header("last-event-id") ?? "", state.boot);
-      if (after !== undefined) {
-        const missed = [...state.recorder.newestFirst()].filter(
-          ({ doneNumber, stream }) => doneNumber > after && matches(stream.topic),
-        );
-        for (const entry of missed.sort((a, b) => a.doneNumber - b.doneNumber)) take(entry);
-      }
+      const hello = eventBytes("hello", { nodeId: state.node.id, topic: pathText(c, "topic") });
+      state.sse.dropped += missed?.lost ?? 0;
+      client.begin(beginning(hello, missed, every, (entry) => bytesOf(entry, wants)));
       stop = state.feed.listen(matches, take);
       return sseResponse(client, c.env?.left);
     },
   );
+}
+
+interface Missed {
+  /** The oldest first. */
+  readonly entries: readonly Entry[];
+  /** Tensors that are not listed any more, whatever their topic was: nobody knows it now. */
+  readonly lost: number;
+}
+
+/** What passed since the event with that id; undefined: it is none of this run. */
+function missedSince(
+  { recorder, boot }: GatewayState,
+  lastEventId: string | undefined,
+  matches: (topic: string) => boolean,
+): Missed | undefined {
+  const after = numberOf(lastEventId ?? "", boot);
+  if (after === undefined) return undefined;
+  const listed = [...recorder.newestFirst()].filter(({ doneNumber }) => doneNumber > after);
+  const entries = listed.filter(({ stream }) => matches(stream.topic));
+  entries.sort((a, b) => a.doneNumber - b.doneNumber);
+  return { entries, lost: Math.max(0, recorder.doneCount - after - listed.length) };
+}
+
+/** The greeting, then how much is lost, then what was missed. Each is made when there is room for it. */
+function* beginning(
+  hello: Uint8Array,
+  missed: Missed | undefined,
+  every: number,
+  bytesOf: (entry: Entry) => Uint8Array,
+): Generator<Uint8Array, void, undefined> {
+  yield hello;
+  if (!missed) return;
+  if (missed.lost > 0) yield eventBytes("dropped", { count: missed.lost });
+  for (const [index, entry] of missed.entries.entries()) if (index % every === 0) yield bytesOf(entry);
 }
 
 interface Wants {

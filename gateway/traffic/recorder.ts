@@ -118,6 +118,10 @@ export class TrafficRecorder implements TrafficObserver {
   topic(name: string): TopicRecord | undefined {
     return this.#topics.get(name);
   }
+  /** Streams that are done, since the start. */
+  get doneCount(): number {
+    return this.#doneNumber;
+  }
   get liveStreams(): number {
     return this.#live;
   }
