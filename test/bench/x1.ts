@@ -49,7 +49,7 @@ async function rowOf(rig: Rig, runtime: RuntimeName, full: boolean, rounds: numb
   const x1 = await rig.pair("asoc", runtime, runtime);
   const v1 = await rig.pair("v1", runtime, runtime);
   const again = await rig.pair("v1 again", runtime, runtime);
-  const bulk = { tensorBytes: 64 * MiB, count: full ? 33 : 17, frameBytes: MiB };
+  const bulk = { tensorBytes: 64 * MiB, count: full ? 33 : 9, frameBytes: MiB };
   const small = { tensorBytes: KiB, count: full ? 100_000 : 30_000, frameBytes: KiB, atOnce: 64 };
   for (const pair of [x1, v1, again])
     await measure(pair, { ...bulk, count: 2, digest: "crc32", verify: true });
