@@ -44,8 +44,10 @@ export class GatewayState {
   taps = 0;
   uploads = 0;
   waiters = 0;
-  /** What slow taps have lost, in tensors. */
+  /** What taps have missed, in tensors. */
   tapDropped = 0;
+  /** `stream` events above what a second may have. */
+  streamEventsDropped = 0;
   readonly refusals = new Map<string, number>();
   /** By method, route and class of status; for metrics. */
   readonly requests = new Map<string, number>();
@@ -96,6 +98,7 @@ export class GatewayState {
   #streamEvent(kind: "started" | "ended", entry: Entry): void {
     if (this.#streamEvents >= this.limits.streamEventsPerSecond) {
       this.#streamEventsDropped++;
+      this.streamEventsDropped++;
       return;
     }
     this.#streamEvents++;

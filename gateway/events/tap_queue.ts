@@ -16,14 +16,14 @@ const NOTHING = new Uint8Array(0);
 export class TapQueue {
   readonly #maxTensors: number;
   readonly #maxBytes: number;
-  readonly #onDropped: () => void;
+  readonly #onDropped: (count: number) => void;
   readonly #queue: { readonly entry: Entry; readonly bytes: Uint8Array | undefined }[] = [];
   #queuedBytes = 0;
   #dropped = 0;
   #wake: (() => void) | undefined;
   #closed = false;
 
-  constructor(maxTensors: number, maxBytes: number, onDropped: () => void = () => {}) {
+  constructor(maxTensors: number, maxBytes: number, onDropped: (count: number) => void = () => {}) {
     this.#maxTensors = maxTensors;
     this.#maxBytes = maxBytes;
     this.#onDropped = onDropped;
@@ -43,10 +43,16 @@ export class TapQueue {
       (this.#queuedBytes > this.#maxBytes && this.#queue.length > 1)
     ) {
       this.#queuedBytes -= this.#queue.shift()?.bytes?.length ?? 0;
-      this.#dropped++;
-      this.#onDropped();
+      this.missed(1);
     }
     this.#rouse();
+  }
+
+  /** Tensors that it will not get; the next one says how many. */
+  missed(count: number): void {
+    if (this.#closed) return;
+    this.#dropped += count;
+    this.#onDropped(count);
   }
 
   close(): void {

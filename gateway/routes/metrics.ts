@@ -141,7 +141,18 @@ function makeRegistry(state: GatewayState): Registry {
     () => state.sse.refused,
   );
   gauge("gateway_taps", "Clients that tap bytes", () => state.taps);
-  counter("gateway_tap_dropped_total", "Tensors that taps were too slow for", () => state.tapDropped);
+  counter("gateway_tap_dropped_total", "Tensors that taps have missed", () => state.tapDropped);
+  counter(
+    "gateway_feed_dropped_total",
+    "Tensors that came faster than clients could be told of",
+    () => state.feed.dropped,
+  );
+  counter("gateway_events_dropped_total", "Events that clients have missed", () => state.sse.dropped);
+  counter(
+    "gateway_stream_events_dropped_total",
+    "Stream events above those of one second",
+    () => state.streamEventsDropped,
+  );
   gauge("gateway_uploads", "Uploads under way", () => state.uploads);
   gauge("gateway_waiters", "Requests that wait for the next tensor", () => state.waiters);
   counter("gateway_rate_limited_total", "Requests that were too many", () => state.rate.refused);

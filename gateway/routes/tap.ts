@@ -35,7 +35,9 @@ export function addTapRoutes(app: GatewayApp, state: GatewayState): void {
       const head = headOnly(c, TAP_TYPE);
       if (head) return head;
       const { queue, end } = openTap(state, matches);
-      c.env?.left?.addEventListener("abort", end, { once: true });
+      const { left } = c.env ?? {};
+      if (left?.aborted) end();
+      left?.addEventListener("abort", end, { once: true });
       return new Response(bodyOf(queue, end), {
         headers: { "content-type": TAP_TYPE, "cache-control": "no-store" },
       });
@@ -87,10 +89,14 @@ function openTap(
       `At most ${maxTaps} clients can tap bytes at once`,
     );
   state.taps++;
-  const queue = new TapQueue(tapQueueTensors, tapQueueBytes, () => {
-    state.tapDropped++;
+  const queue = new TapQueue(tapQueueTensors, tapQueueBytes, (count) => {
+    state.tapDropped += count;
   });
-  const stop = state.feed.listen(matches, (entry) => queue.push(entry));
+  const stop = state.feed.listen(
+    matches,
+    (entry) => queue.push(entry),
+    (count) => queue.missed(count),
+  );
   let ended = false;
   const end = () => {
     if (ended) return;

@@ -41,7 +41,7 @@ export function addTensorEventRoutes(app: GatewayApp, state: GatewayState): void
       const hello = eventBytes("hello", { nodeId: state.node.id, topic: pathText(c, "topic") });
       state.sse.dropped += missed?.lost ?? 0;
       client.begin(beginning(hello, missed, every, (entry) => bytesOf(entry, wants)));
-      stop = state.feed.listen(matches, take);
+      stop = state.feed.listen(matches, take, (count) => client.lost(count));
       return sseResponse(client, c.env?.left);
     },
   );
