@@ -20,6 +20,8 @@ export class UploadBody {
   readonly #limits: BodyLimits;
   /** What was read and not taken yet. */
   #rest: Uint8Array = new Uint8Array(0);
+  /** Where `#rest` ends, if it lies in memory of ours that has room behind it. */
+  #room: { readonly memory: Uint8Array; end: number } | undefined;
   #readBytes = 0;
   #ended = false;
   /** Of Content-Length; undefined: chunked. */
@@ -110,15 +112,31 @@ export class UploadBody {
       this.#readBytes += value.length;
       if (this.#readBytes > this.#limits.maxBodyBytes) throw this.#fail(tooLarge(this.#limits.maxBodyBytes));
       if (value.length === 0) continue;
-      if (this.#rest.length === 0) this.#rest = value;
-      else {
-        const joined = new Uint8Array(this.#rest.length + value.length);
-        joined.set(this.#rest);
-        joined.set(value, this.#rest.length);
-        this.#rest = joined;
-      }
+      this.#keep(value);
       return true;
     }
+  }
+
+  /**
+   * Puts `value` behind the rest. Memory doubles, so that a header that comes in small parts is copied twice at most, and
+   * bytes once given out are never written again.
+   */
+  #keep(value: Uint8Array): void {
+    const length = this.#rest.length + value.length;
+    if (this.#rest.length === 0) {
+      this.#rest = value;
+      this.#room = undefined;
+      return;
+    }
+    let room = this.#room;
+    if (!room || room.end + value.length > room.memory.length) {
+      room = { memory: new Uint8Array(2 * length), end: this.#rest.length };
+      room.memory.set(this.#rest);
+      this.#room = room;
+    }
+    room.memory.set(value, room.end);
+    room.end += value.length;
+    this.#rest = room.memory.subarray(room.end - length, room.end);
   }
 
   async #read(reader: PartReader) {
