@@ -96,8 +96,7 @@ const MAX_DETAIL_CHARACTERS = 500;
 
 /** The document of any thrown value. */
 export function problem(error: unknown): Response {
-  const known = error instanceof GatewayError ? error : ofAsoc(error);
-  const { status, code, message, members, headers } = known;
+  const { status, code, message, members, headers } = asGatewayError(error);
   const document = {
     type: "about:blank",
     title: TITLES[status] ?? "Error",
@@ -110,6 +109,17 @@ export function problem(error: unknown): Response {
     status,
     headers: { ...headers, "content-type": "application/problem+json" },
   });
+}
+
+/** What a client gets to know of any thrown value. */
+export function asGatewayError(error: unknown): GatewayError {
+  return error instanceof GatewayError ? error : ofAsoc(error);
+}
+
+/** The same error with further members in its document. */
+export function withMembers(error: unknown, more: Readonly<Record<string, unknown>>): GatewayError {
+  const { status, code, message, members, headers } = asGatewayError(error);
+  return new GatewayError(status, code, message, { members: { ...members, ...more }, headers });
 }
 
 /** Text from elsewhere, without what could confuse a log or a terminal. */

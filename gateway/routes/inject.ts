@@ -2,7 +2,7 @@
 import { z } from "@hono/zod-openapi";
 import type { Peer, SendOptions, SendOutcome } from "../../src/mod.ts";
 import { MAX_USER_METADATA_BYTES } from "../../src/mod.ts";
-import { errorFacts, GatewayError } from "../errors.ts";
+import { errorFacts, GatewayError, withMembers } from "../errors.ts";
 import { addRoute, type GatewayApp, type GatewayContext, jsonResponse, pathText } from "../http.ts";
 import { UploadBody } from "../inject/body.ts";
 import { checkTopic, type UploadedTensor, uploadedTensors } from "../inject/tensors.ts";
@@ -82,6 +82,7 @@ async function inject(
 ): Promise<Response> {
   const { limits } = state;
   let body: UploadBody | undefined;
+  const results: Results = [];
   if (state.uploads >= limits.maxUploads)
     throw new GatewayError(
       503,
@@ -102,7 +103,6 @@ async function inject(
     };
     const { left } = c.env ?? {};
     const signal = AbortSignal.any([...(left ? [left] : []), state.closing.signal]);
-    const results: Results = [];
     for await (const tensor of uploadedTensors(body, description, limits)) {
       results.push(...(await sendOne(state, peers, tensor, { ...options, topic: tensor.topic, signal })));
       if (body.failure) throw body.failure;
@@ -110,13 +110,14 @@ async function inject(
         throw new GatewayError(503, "GATEWAY_CLOSED", "The gateway is closing, or the client has left");
       if (results.slice(-peers.length).every(({ ok }) => !ok)) {
         // What is left of the body has nowhere to go.
-        throw new GatewayError(502, "GATEWAY_SEND_FAILED", failureText(results), { members: { results } });
+        throw new GatewayError(502, "GATEWAY_SEND_FAILED", failureText(results));
       }
     }
     return jsonResponse({ results });
   } catch (error) {
     await body?.cancel();
-    throw error;
+    // Tensors before the one that failed may have arrived: its client wants to know which.
+    throw results.length > 0 ? withMembers(error, { results }) : error;
   } finally {
     state.uploads--;
   }
