@@ -5,17 +5,21 @@ import { FORMATS, type Format, MEDIA_TYPES } from "./representation.ts";
 
 const MAX_ACCEPT_CHARACTERS = 1000;
 
+interface Wish {
+  readonly type: string;
+  readonly q: number;
+}
+
 /** The best of what Accept names; npy where anything goes. Throws GATEWAY_NOT_ACCEPTABLE. */
 export function formatFor(accept: string | undefined): Format {
   if (accept === undefined || accept.trim() === "") return "npy";
   if (accept.length <= MAX_ACCEPT_CHARACTERS) {
-    const wanted = parseAccept(accept)
-      .filter(({ q }) => q > 0)
-      .sort((a, b) => b.q - a.q);
-    for (const { type } of wanted) {
-      const exact = FORMATS.find((format) => MEDIA_TYPES[format] === type.toLowerCase());
-      if (exact) return exact;
-      if (type === "*/*" || type === "application/*") return "npy";
+    const wishes = parseAccept(accept).map(({ type, q }) => ({ type: type.toLowerCase(), q }));
+    const wanted = wishes.filter(({ q }) => q > 0).sort((a, b) => b.q - a.q);
+    for (const { type, q } of wanted) {
+      // A range stands for the first format that is not wished for less by its own name.
+      const found = FORMATS.find((format) => covers(type, format) && qualityOf(format, wishes) >= q);
+      if (found) return found;
     }
   }
   throw new GatewayError(
@@ -23,6 +27,19 @@ export function formatFor(accept: string | undefined): Format {
     "GATEWAY_NOT_ACCEPTABLE",
     `Cannot give that type; there are ${FORMATS.map((format) => MEDIA_TYPES[format]).join(", ")}`,
   );
+}
+
+function covers(range: string, format: Format): boolean {
+  return range === MEDIA_TYPES[format] || range === "*/*" || range === "application/*";
+}
+
+/** Of the most exact range that covers it (RFC 9110, section 12.5.1). */
+function qualityOf(format: Format, wishes: readonly Wish[]): number {
+  for (const range of [MEDIA_TYPES[format], "application/*", "*/*"]) {
+    const wish = wishes.find(({ type }) => type === range);
+    if (wish) return wish.q;
+  }
+  return 0;
 }
 
 /** Whether If-None-Match names `etag`. */

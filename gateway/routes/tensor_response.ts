@@ -55,7 +55,9 @@ export function tensorResponse(
   };
   if (isUnchanged(c.req.header("if-none-match"), made.etag))
     return new Response(null, { status: 304, headers });
-  const range = rangeOf(c.req.header("range"), c.req.header("if-range"), made.etag, made.length);
+  // A range is for GET alone (RFC 9110, section 14.2).
+  const wanted = c.req.method === "GET" ? c.req.header("range") : undefined;
+  const range = rangeOf(wanted, c.req.header("if-range"), made.etag, made.length);
   const { from, to } = range ?? { from: 0, to: made.length };
   headers["content-type"] = made.type;
   headers["content-length"] = String(to - from);
