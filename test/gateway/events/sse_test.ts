@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { SseClient } from "../../../gateway/events/sse.ts";
-import { ask, fakeGateway } from "../fake_node.ts";
+import { ask, fakeGateway } from "../stub_node.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();

@@ -5,7 +5,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { TensorFeed } from "../../../gateway/events/tensor_feed.ts";
 import { Entry } from "../../../gateway/traffic/entry.ts";
 import type { TrafficStream } from "../../../gateway/traffic/traffic.ts";
-import { ask, fakeGateway } from "../fake_node.ts";
+import { ask, fakeGateway } from "../stub_node.ts";
 
 function tensorOf(topic: string): Entry {
   return new Entry({ topic } as TrafficStream, undefined); // the feed looks at no more of it

@@ -1,7 +1,7 @@
 /** HEAD of what has no end. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ask, fakeGateway } from "../fake_node.ts";
+import { ask, fakeGateway } from "../stub_node.ts";
 
 const ENDLESS = ["/v1/events", "/v1/topics/x/events", "/v1/topics/x/stream"];
 

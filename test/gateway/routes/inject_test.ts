@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { GatewayNode } from "../../../gateway/traffic/traffic.ts";
-import { ask, type FakeNode, fakeGateway, PEER, verified } from "../fake_node.ts";
+import { ask, type FakeNode, fakeGateway, PEER, verified } from "../stub_node.ts";
 
 const HALF = 8;
 

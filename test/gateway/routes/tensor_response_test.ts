@@ -1,7 +1,7 @@
 /** The answer that carries a tensor. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ask, fakeGateway } from "../fake_node.ts";
+import { ask, fakeGateway } from "../stub_node.ts";
 
 test("HEAD passes over Range: 200, with the length of the whole", async () => {
   using fake = fakeGateway();
