@@ -9,6 +9,9 @@ export interface BodyLimits {
   readonly uploadStallMs: number;
 }
 
+/** What lies ready while what came before is sent; and the longest part that is given. */
+const AHEAD_BYTES = 1024 * 1024;
+
 /** What is used of a reader: the types of the runtimes differ in the rest. */
 interface PartReader {
   read(): Promise<{ done: boolean; value?: Uint8Array | undefined }>;
@@ -18,12 +21,15 @@ interface PartReader {
 export class UploadBody {
   readonly #reader: PartReader | undefined;
   readonly #limits: BodyLimits;
-  /** What was read and not taken yet. */
-  #rest: Uint8Array = new Uint8Array(0);
-  /** Where `#rest` ends, if it lies in memory of ours that has room behind it. */
-  #room: { readonly memory: Uint8Array; end: number } | undefined;
+  /** What was read and not taken yet, in order. */
+  #parts: Uint8Array[] = [];
+  #waitingBytes = 0;
   #readBytes = 0;
+  /** Of a reading under way: resolves when `#parts`, `#ended` or `failure` have changed. */
+  #reading: Promise<void> | undefined;
   #ended = false;
+  /** Where small parts are put together; the reader of `parts` has it until it asks for the next one. */
+  #joined: Uint8Array | undefined;
   /** Of Content-Length; undefined: chunked. */
   readonly totalBytes: number | undefined;
   /** What was wrong with the body. */
@@ -45,15 +51,17 @@ export class UploadBody {
 
   /** Up to `count` bytes from where it stands, which stay there. */
   async peek(count: number): Promise<Uint8Array> {
-    while (this.#rest.length < count && (await this.#readMore()));
-    return this.#rest.subarray(0, count);
+    while (this.#waitingBytes < count && (await this.#readMore()));
+    const [first = NOTHING] = this.#parts;
+    if (first.length < count && this.#parts.length > 1) this.#parts = [joinParts(this.#parts)];
+    return (this.#parts[0] ?? NOTHING).subarray(0, count);
   }
 
   /** Exactly `count` bytes, which a limit has bounded before. Throws GATEWAY_BODY_TRUNCATED. */
   async take(count: number): Promise<Uint8Array> {
     const taken = await this.peek(count);
     if (taken.length < count) throw this.#truncated(count - taken.length);
-    this.#rest = this.#rest.subarray(count);
+    this.#drop(count);
     return taken;
   }
 
@@ -62,25 +70,26 @@ export class UploadBody {
     if ((this.totalBytes ?? 0) > maxBytes) throw tooLarge(maxBytes);
     const all = await this.peek(maxBytes + 1);
     if (all.length > maxBytes) throw tooLarge(maxBytes);
-    this.#rest = new Uint8Array(0);
+    this.#drop(all.length);
     return all;
   }
 
   /**
-   * The next `count` bytes as they come; undefined: all there are. With `isLast` nothing may follow, which is found out
-   * before the last part is given, so that a tensor is never whole for its receiver when the body was wrong.
+   * The next `count` bytes as they come; undefined: all there are. A part is valid until the next one is asked for;
+   * meanwhile up to 1 MiB is read ahead. With `isLast` nothing may follow, which is found out before the last part is
+   * given, so that a tensor is never whole for its receiver when the body was wrong.
    */
   async *parts(count: number | undefined, isLast: boolean): AsyncGenerator<Uint8Array, void, undefined> {
     let left = count ?? Number.POSITIVE_INFINITY;
     while (left > 0) {
-      if (this.#rest.length === 0 && !(await this.#readMore())) {
+      if (this.#waitingBytes === 0 && !(await this.#readMore())) {
         if (count === undefined) return;
         throw this.#truncated(left);
       }
-      const part = this.#rest.subarray(0, Math.min(left, this.#rest.length));
-      this.#rest = this.#rest.subarray(part.length);
+      const part = this.#takeSome(Math.min(left, AHEAD_BYTES));
       left -= part.length;
       if (left === 0 && isLast) await this.#expectEnd();
+      void this.#readAhead();
       yield part;
     }
     if (count === 0 && isLast) await this.#expectEnd();
@@ -89,84 +98,104 @@ export class UploadBody {
   /** No more of it is wanted. */
   async cancel(): Promise<void> {
     this.#ended = true;
-    this.#rest = new Uint8Array(0);
+    this.#parts = [];
+    this.#waitingBytes = 0;
     await this.#reader?.cancel().catch(() => {});
   }
 
+  /** What is there, at most `most` bytes, in one piece. */
+  #takeSome(most: number): Uint8Array {
+    const [first = NOTHING] = this.#parts;
+    if (this.#parts.length === 1 || first.length >= most) {
+      const taken = first.subarray(0, most);
+      this.#drop(taken.length);
+      return taken;
+    }
+    const size = Math.min(most, this.#waitingBytes);
+    this.#joined ??= new Uint8Array(AHEAD_BYTES);
+    const joined = this.#joined.subarray(0, size);
+    for (let at = 0; at < size; ) {
+      const part = (this.#parts[0] ?? NOTHING).subarray(0, size - at);
+      joined.set(part, at);
+      at += part.length;
+      this.#drop(part.length);
+    }
+    return joined;
+  }
+
+  /** Takes the first `count` bytes out of what waits; they lie in one part. */
+  #drop(count: number): void {
+    const [first] = this.#parts;
+    if (!first) return;
+    this.#waitingBytes -= count;
+    if (count < first.length) this.#parts[0] = first.subarray(count);
+    else this.#parts.shift();
+  }
+
+  /** Reads while the last part is sent. What goes wrong is told when that is reached. */
+  async #readAhead(): Promise<void> {
+    while (this.#waitingBytes < AHEAD_BYTES && !this.#ended && !this.failure) {
+      if (this.#reading) return; // another one does
+      await this.#readOnce();
+    }
+  }
+
   async #expectEnd(): Promise<void> {
-    if (this.#rest.length > 0 || (await this.#readMore()))
+    if (this.#waitingBytes > 0 || (await this.#readMore()))
       throw this.#fail(
         new GatewayError(400, "GATEWAY_BODY_TOO_LONG", "The body goes on after its last tensor"),
       );
   }
 
-  /** False: it has ended. */
+  /** False: it has ended. Throws what went wrong, when all before it has been taken. */
   async #readMore(): Promise<boolean> {
-    for (;;) {
-      if (this.#ended || !this.#reader) return false;
-      const { done, value } = await this.#read(this.#reader);
-      if (done || !value) {
-        this.#ended = true;
-        return false;
-      }
-      this.#readBytes += value.length;
-      if (this.#readBytes > this.#limits.maxBodyBytes) throw this.#fail(tooLarge(this.#limits.maxBodyBytes));
-      if (value.length === 0) continue;
-      this.#keep(value);
-      return true;
-    }
+    const before = this.#readBytes;
+    while (this.#readBytes === before && !this.#ended && !this.failure) await this.#readOnce();
+    if (this.#readBytes > before) return true;
+    if (this.failure) throw this.failure;
+    return false;
   }
 
-  /**
-   * Puts `value` behind the rest. Memory doubles, so that a header that comes in small parts is copied twice at most, and
-   * bytes once given out are never written again.
-   */
-  #keep(value: Uint8Array): void {
-    const length = this.#rest.length + value.length;
-    if (this.#rest.length === 0) {
-      this.#rest = value;
-      this.#room = undefined;
-      return;
-    }
-    let room = this.#room;
-    if (!room || room.end + value.length > room.memory.length) {
-      room = { memory: new Uint8Array(2 * length), end: this.#rest.length };
-      room.memory.set(this.#rest);
-      this.#room = room;
-    }
-    room.memory.set(value, room.end);
-    room.end += value.length;
-    this.#rest = room.memory.subarray(room.end - length, room.end);
+  /** One read, which several may wait for; never rejects. */
+  #readOnce(): Promise<void> {
+    this.#reading ??= this.#read().finally(() => {
+      this.#reading = undefined;
+    });
+    return this.#reading;
   }
 
-  async #read(reader: PartReader) {
+  async #read(): Promise<void> {
+    if (!this.#reader) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const stalled = new Promise<never>((_, reject) => {
-      const { uploadStallMs } = this.#limits;
-      timer = setTimeout(
-        () =>
-          reject(
-            this.#fail(
-              new GatewayError(
-                408,
-                "GATEWAY_UPLOAD_STALLED",
-                `Nothing of the body came for ${uploadStallMs} ms`,
-              ),
-            ),
-          ),
-        uploadStallMs,
-      );
+    const stalled = new Promise<"stalled">((resolve) => {
+      timer = setTimeout(() => resolve("stalled"), this.#limits.uploadStallMs);
     });
     try {
-      return await Promise.race([reader.read(), stalled]);
-    } catch (error) {
-      if (error instanceof GatewayError) throw error;
-      throw this.#fail(
+      const step = await Promise.race([this.#reader.read(), stalled]);
+      if (step === "stalled") {
+        const { uploadStallMs } = this.#limits;
+        const why = `Nothing of the body came for ${uploadStallMs} ms`;
+        this.#fail(new GatewayError(408, "GATEWAY_UPLOAD_STALLED", why));
+      } else if (step.done || !step.value) this.#ended = true;
+      else this.#arrived(step.value);
+    } catch {
+      this.#fail(
         new GatewayError(400, "GATEWAY_BODY_TRUNCATED", "The client left in the middle of the body"),
       );
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  #arrived(part: Uint8Array): void {
+    if (this.#ended || part.length === 0) return;
+    this.#readBytes += part.length;
+    if (this.#readBytes > this.#limits.maxBodyBytes) {
+      this.#fail(tooLarge(this.#limits.maxBodyBytes));
+      return;
+    }
+    this.#parts.push(part);
+    this.#waitingBytes += part.length;
   }
 
   #truncated(missing: number): GatewayError {
@@ -179,6 +208,18 @@ export class UploadBody {
     this.failure ??= error;
     return this.failure;
   }
+}
+
+const NOTHING = new Uint8Array(0);
+
+function joinParts(parts: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 function tooLarge(maxBytes: number): GatewayError {
