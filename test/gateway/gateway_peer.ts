@@ -13,7 +13,7 @@ const gateway = createGateway(node, { takes: true, ...(JSON.parse(options) as Ga
 const server = await serveGateway(gateway, { port: 0 });
 const { url, port } = server;
 process.stdout.write(
-  `${JSON.stringify({ event: "ready", id: node.id, address: `127.0.0.1:${node.port}`, url, port })}\n`,
+  `${JSON.stringify({ event: "ready", id: node.id, address: `127.0.0.1:${node.port}`, url, port, pid: process.pid })}\n`,
 );
 process.stdin.resume();
 process.stdin.once("end", async () => {

@@ -11,6 +11,7 @@ export interface Served {
   readonly address: string;
   readonly url: string;
   readonly port: number;
+  readonly pid: number;
 }
 
 export interface Problem {
@@ -75,8 +76,8 @@ async function start(
   const args = [key, JSON.stringify(peers), JSON.stringify(options)];
   const process = Process.script(runtime, "test/gateway/gateway_peer.ts", args);
   const ready = await process.waitFor(({ event }) => event === "ready", 60_000);
-  const { id, address, url, port } = ready as unknown as Omit<Served, "process">;
-  return { process, id, address, url, port };
+  const { id, address, url, port, pid } = ready as unknown as Omit<Served, "process">;
+  return { process, id, address, url, port, pid };
 }
 
 export async function getJson(url: string, init?: RequestInit): Promise<unknown> {
@@ -117,12 +118,15 @@ export interface SseEvent {
 export class EventReader implements AsyncDisposable {
   readonly #aborting = new AbortController();
   #events: AsyncGenerator<SseEvent, void, undefined> | undefined;
+  /** Node.js ends the body of a response that nobody holds. */
+  response: Response | undefined;
 
   static async open(url: string, headers: Record<string, string> = {}): Promise<EventReader> {
     const reader = new EventReader();
     const response = await fetch(url, { headers, signal: reader.#aborting.signal });
     assert.equal(response.status, 200, url);
     assert.match(response.headers.get("content-type") ?? "", /^text\/event-stream/);
+    reader.response = response;
     reader.#events = eventsOf(response.body as ReadableStream<Uint8Array>);
     return reader;
   }
@@ -138,6 +142,7 @@ export class EventReader implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#aborting.abort();
+    this.response = undefined;
     await this.#events?.return().catch(() => {});
   }
 }
