@@ -12,6 +12,7 @@ import { ROOT } from "../support/process.ts";
 import { type Bulk, bulk } from "./bulk.ts";
 import { chart } from "./chart.ts";
 import { cluster } from "./cluster.ts";
+import { gateway } from "./gateway.ts";
 import { hostile } from "./hostile.ts";
 import { ALL_PAIRS, FLOOR } from "./matrix.ts";
 import { memory } from "./memory.ts";
@@ -35,6 +36,7 @@ const PARTS = [
   "hostile",
   "scale",
   "cluster",
+  "gateway",
   "micro",
 ] as const;
 type Part = (typeof PARTS)[number];
@@ -139,6 +141,7 @@ async function sectionsOf(): Promise<Section[]> {
   if (wants("hostile")) sections.push(await hostile(full, fewer, say));
   if (wants("scale")) sections.push(await scale(full, say));
   if (wants("cluster")) sections.push(await cluster(full, say));
+  if (wants("gateway")) sections.push(await gateway(full, fewer, say));
   if (wants("micro")) sections.push(await micro(full, say));
   return sections;
 }

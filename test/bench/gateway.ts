@@ -1,0 +1,284 @@
+/**
+ * What the gateway costs: downloads and uploads beside the bare HTTP server of the same runtime and library, how long an event
+ * takes to a client, and what clients of events and a tap that stands still take from a stream.
+ */
+import { type IncomingMessage, request } from "node:http";
+import { connect } from "node:net";
+import { GiB, MiB } from "../../src/core/limits.ts";
+import { Process } from "../support/process.ts";
+import { NAMES } from "./report.ts";
+import { Role, RUNTIMES, type RuntimeName, type Spread, spread } from "./rig.ts";
+import { sharedNowUs } from "./roles/role.ts";
+import type { Section } from "./section.ts";
+
+const BULK_BYTES = 64 * MiB;
+const HELD_BYTES_PER_SECOND = 500e6;
+const CLIENTS = 500;
+const TOPIC = "/v1/topics/up";
+/** At least, of the bare server. */
+const LEAST_RATIO = 0.8;
+const MOST_EVENT_MS = 20;
+/** A tap may take so much of a stream, and clients of events so much more than on a bare server. */
+const MOST_TAP_LOSS = 0.02;
+const MOST_CLIENTS_LOSS = 0.02;
+
+/** A sender that serves HTTP, and a node that takes what it sends. */
+interface Couple extends AsyncDisposable {
+  readonly role: Role;
+  readonly httpPort: number;
+}
+
+async function couple(runtime: RuntimeName, kind: "gateway" | "bare"): Promise<Couple> {
+  const script = "test/bench/roles/gateway_node.ts";
+  const far = await Role.start(Process.script(runtime, script, ["[]", "bare"]));
+  const peers = JSON.stringify([`127.0.0.1:${far.port}`]);
+  const role = await Role.start(Process.script(runtime, script, [peers, kind]));
+  const ready = role.process.events.find(({ event }) => event === "ready");
+  return {
+    role,
+    httpPort: Number(ready?.httpPort),
+    async [Symbol.asyncDispose]() {
+      await Promise.all([role, far].map(({ process }) => process[Symbol.asyncDispose]()));
+    },
+  };
+}
+
+/** One request; resolves with bytes a second, of what came or went. */
+function exchange(port: number, path: string, body?: Uint8Array): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const startMs = performance.now();
+    const headers = body
+      ? { "content-length": body.length, "asoc-dtype": "uint8", "asoc-digest": "none" }
+      : {};
+    const method = body ? "POST" : "GET";
+    const sent = request({ host: "127.0.0.1", port, path, method, headers }, (response: IncomingMessage) => {
+      let bytes = 0;
+      response.on("data", (part: Uint8Array) => {
+        bytes += part.length;
+      });
+      response.on("error", reject);
+      response.on("end", () => {
+        if (response.statusCode !== 200) reject(new Error(`${method} ${path}: ${response.statusCode}`));
+        else resolve((body?.length ?? bytes) / ((performance.now() - startMs) / 1000));
+      });
+    });
+    sent.on("error", reject);
+    const write = (from: number): void => {
+      let at = from;
+      while (body && at < body.length) {
+        const more = sent.write(body.subarray(at, at + MiB));
+        at += MiB;
+        if (!more) {
+          sent.once("drain", () => write(at));
+          return;
+        }
+      }
+      sent.end();
+    };
+    write(0);
+  });
+}
+
+interface Row {
+  readonly runtime: RuntimeName;
+  readonly down: Spread;
+  readonly downRatio: Spread;
+  readonly up: Spread;
+  readonly upRatio: Spread;
+  readonly eventMs: { readonly p50: number; readonly p99: number };
+  readonly held: { readonly gateway: Held; readonly bare: Held; readonly ratio: Spread };
+  readonly stream: Spread;
+  readonly tapRatio: Spread;
+}
+
+interface Held {
+  readonly rate: Spread;
+  readonly cpuShare: Spread;
+  readonly eventsPerSecond: Spread;
+}
+
+async function transfers(gateway: Couple, bare: Couple, rounds: number) {
+  const body = new Uint8Array(BULK_BYTES).fill(7);
+  const found = {
+    down: [] as number[],
+    downRatio: [] as number[],
+    up: [] as number[],
+    upRatio: [] as number[],
+  };
+  await exchange(gateway.httpPort, TOPIC, body);
+  for (let round = -1; round < rounds; round++) {
+    const bareDown = await exchange(bare.httpPort, "/data");
+    const down = await exchange(gateway.httpPort, `${TOPIC}/latest.npy`);
+    const bareUp = await exchange(bare.httpPort, "/data", body);
+    const up = await exchange(gateway.httpPort, TOPIC, body);
+    if (round < 0) continue; // it warms up
+    found.down.push(down);
+    found.downRatio.push(down / bareDown);
+    found.up.push(up);
+    found.upRatio.push(up / bareUp);
+  }
+  const { down, downRatio, up, upRatio } = found;
+  return { down: spread(down), downRatio: spread(downRatio), up: spread(up), upRatio: spread(upRatio) };
+}
+
+/** From the call of send() to the event that says so at a client. */
+async function eventTimes({ role, httpPort }: Couple, count: number) {
+  const timesMs: number[] = [];
+  const stopping = new AbortController();
+  const response = await fetch(`http://127.0.0.1:${httpPort}/v1/events`, { signal: stopping.signal });
+  const reading = (async () => {
+    const decoder = new TextDecoder();
+    let text = "";
+    for await (const part of response.body as unknown as AsyncIterable<Uint8Array>) {
+      text += decoder.decode(part, { stream: true });
+      for (const match of text.matchAll(/"kind":"started".*?"metadata":\{"us":(\d+)/g))
+        timesMs.push((sharedNowUs() - Number(match[1])) / 1000);
+      text = text.slice(text.lastIndexOf("\n\n") + 2);
+    }
+  })().catch(() => {});
+  await role.ask({ cmd: "tell", count: count + 20, everyMs: 5 }, "told");
+  stopping.abort();
+  await reading;
+  const sorted = timesMs.slice(20).sort((a, b) => a - b);
+  if (sorted.length < count * 0.9) throw new Error(`only ${sorted.length} of ${count} events came`);
+  const at = (part: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0;
+  return { p50: at(0.5), p99: at(0.99) };
+}
+
+/** A stream that is held at a rate, beside clients of events. */
+async function held(gateway: Couple, bare: Couple, rounds: number, seconds: number) {
+  const found = {
+    gateway: { rate: [] as number[], cpuShare: [] as number[], events: [] as number[] },
+    bare: { rate: [] as number[], cpuShare: [] as number[], events: [] as number[] },
+  };
+  const ratios: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    for (const [kind, { role, httpPort }, path] of [
+      ["bare", bare, "/events"],
+      ["gateway", gateway, "/v1/events"],
+    ] as const) {
+      const args = [String(httpPort), path, String(CLIENTS)];
+      const clients = await Role.start(Process.script("node", "test/bench/roles/event_clients.ts", args));
+      await using _ = clients.process;
+      const before = await clients.ask({ cmd: "heard" }, "heard");
+      const startMs = performance.now();
+      // A tensor every two seconds, so that its two events and the rates of each second make two a second.
+      const load = { seconds, tensorBytes: GiB, bytesPerSecond: HELD_BYTES_PER_SECOND };
+      const { bytesPerSecond, cpuShare } = await role.ask({ cmd: "stream", ...load }, "streamed");
+      const after = await clients.ask({ cmd: "heard" }, "heard");
+      const tookSeconds = (performance.now() - startMs) / 1000;
+      found[kind].rate.push(Number(bytesPerSecond));
+      found[kind].cpuShare.push(Number(cpuShare));
+      found[kind].events.push((Number(after.events) - Number(before.events)) / CLIENTS / tookSeconds);
+    }
+    ratios.push((found.gateway.rate.at(-1) ?? 0) / (found.bare.rate.at(-1) ?? 1));
+  }
+  const spreads = ({ rate, cpuShare, events }: (typeof found)["bare"]): Held => ({
+    rate: spread(rate),
+    cpuShare: spread(cpuShare),
+    eventsPerSecond: spread(events),
+  });
+  return { gateway: spreads(found.gateway), bare: spreads(found.bare), ratio: spread(ratios) };
+}
+
+/** As fast as it goes, with and without a tap that reads nothing. */
+async function tapped({ role, httpPort }: Couple, rounds: number, seconds: number) {
+  const load = { cmd: "stream", seconds, tensorBytes: BULK_BYTES };
+  const rate = async () => Number((await role.ask(load, "streamed")).bytesPerSecond);
+  const rates: number[] = [];
+  const ratios: number[] = [];
+  let before = await rate();
+  for (let round = 0; round < rounds; round++) {
+    const socket = connect(httpPort, "127.0.0.1");
+    socket.write("GET /v1/topics/bulk/stream HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    await new Promise((resolve) => socket.once("readable", resolve));
+    const withTap = await rate();
+    socket.destroy();
+    const after = await rate();
+    rates.push(after);
+    ratios.push(withTap / ((before + after) / 2));
+    before = after;
+  }
+  return { stream: spread(rates), tapRatio: spread(ratios) };
+}
+
+/** Each runtime with itself. */
+export async function gateway(full: boolean, rounds: number, say: (text: string) => void): Promise<Section> {
+  const rows: Row[] = [];
+  for (const runtime of RUNTIMES) {
+    const tell = (what: string) => say(`gateway: ${NAMES[runtime]}, ${what}`);
+    await using served = await couple(runtime, "gateway");
+    await using bare = await couple(runtime, "bare");
+    tell("events");
+    const eventMs = await eventTimes(served, full ? 1000 : 200);
+    tell("transfers");
+    const moved = await transfers(served, bare, Math.max(5, rounds));
+    tell("clients of events");
+    const heldRates = await held(served, bare, rounds, full ? 8 : 4);
+    tell("a tap");
+    const tap = await tapped(served, Math.max(3, rounds), full ? 4 : 1.5);
+    rows.push({ runtime, ...moved, eventMs, held: heldRates, ...tap });
+  }
+  return {
+    name: "gateway",
+    title: "The gateway",
+    markdown: markdown(rows),
+    data: { full, rounds, rows },
+    missed: rows.flatMap(missedBy),
+  };
+}
+
+const two = (value: number) => value.toFixed(2);
+const text = ({ median, low, high }: Spread, show: (value: number) => string) =>
+  `${show(median)} (${show(low)}-${show(high)})`;
+const gb = (bytesPerSecond: number) => (bytesPerSecond / 1e9).toFixed(2);
+const mb = (bytesPerSecond: number) => (bytesPerSecond / 1e6).toFixed(0);
+
+function markdown(rows: readonly Row[]): string[] {
+  return [
+    "64 MiB down and up by HTTP over loopback, beside the bare HTTP server of the same runtime and library; up, the gateway's goes on to another node and is acknowledged. GB/s.",
+    "",
+    "| runtime | down | of the bare server | up | of the bare server | event to client, p50 | p99 |",
+    "|---|---:|---:|---:|---:|---:|---:|",
+    ...rows.map(
+      ({ runtime, down, downRatio, up, upRatio, eventMs }) =>
+        `| ${NAMES[runtime]} | ${text(down, gb)} | ${text(downRatio, two)} | ${text(up, gb)} | ${text(upRatio, two)} | ${two(eventMs.p50)} ms | ${two(eventMs.p99)} ms |`,
+    ),
+    "",
+    `A stream held at ${mb(HELD_BYTES_PER_SECOND)} MB/s beside ${CLIENTS} clients of events at 2 a second each, on the gateway and on a bare server; and a stream as fast as it goes with a tap that reads nothing, over the same without:`,
+    "",
+    "| runtime | gateway, MB/s | bare, MB/s | ratio | CPU, gateway | CPU, bare | free stream, GB/s | with a stalled tap |",
+    "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ...rows.map(
+      ({ runtime, held: { gateway: ours, bare, ratio }, stream, tapRatio }) =>
+        `| ${NAMES[runtime]} | ${text(ours.rate, mb)} | ${text(bare.rate, mb)} | ${text(ratio, two)} | ${two(ours.cpuShare.median)} at ${two(ours.eventsPerSecond.median)} events/s | ${two(bare.cpuShare.median)} at ${two(bare.eventsPerSecond.median)} | ${text(stream, gb)} | ${text(tapRatio, two)} |`,
+    ),
+  ];
+}
+
+function missedBy({ runtime, downRatio, upRatio, eventMs, held: { ratio }, tapRatio }: Row): string[] {
+  const missed: string[] = [];
+  const name = NAMES[runtime];
+  for (const [what, { median }] of [
+    ["Download", downRatio],
+    ["Injection", upRatio],
+  ] as const) {
+    if (median < LEAST_RATIO)
+      missed.push(
+        `${what} of 64 MiB through the gateway on ${name}: ${two(median)} of the bare HTTP server, the target is ${LEAST_RATIO}.`,
+      );
+  }
+  if (eventMs.p99 > MOST_EVENT_MS)
+    missed.push(
+      `Event to client on ${name}: ${two(eventMs.p99)} ms at p99, the target is under ${MOST_EVENT_MS} ms.`,
+    );
+  if (ratio.median < 1 - MOST_CLIENTS_LOSS)
+    missed.push(
+      `${CLIENTS} clients of events on ${name}: the stream has ${two(ratio.median)} of what it has beside a bare server, the target is ${1 - MOST_CLIENTS_LOSS}.`,
+    );
+  if (tapRatio.median < 1 - MOST_TAP_LOSS)
+    missed.push(
+      `A stalled tap on ${name}: the stream has ${two(tapRatio.median)} of what it has without, the target is ${1 - MOST_TAP_LOSS}.`,
+    );
+  return missed;
+}
