@@ -5,10 +5,14 @@
 import { h, setAttributes, setText, svg } from "./dom.js";
 import { formatRate } from "./units.js";
 
-const SHOWN = 24;
-/** Edges carry their figures up to here; with more, only the peers do. */
-const LABELLED = 8;
+/** Up to here peers have large boxes, and edges carry their figures; with more, small boxes around the rim have the sums. */
+const LARGE = 8;
+const BOX = { width: 108, height: 42 };
+const SMALL_BOX = { width: 72, height: 34 };
+/** Between the centres of small boxes, at least. */
+const PITCH = { x: 78, y: 56 };
 
+/** @typedef {{ x: number, y: number }} Point */
 /** @typedef {{ button: SVGGElement, name: SVGTextElement, rate: SVGTextElement, edges: { in: SVGPathElement, out: SVGPathElement }, label: SVGGElement, labels: { in: SVGTextElement, out: SVGTextElement } }} Drawn */
 
 export class Graph {
@@ -32,9 +36,11 @@ export class Graph {
 
   update() {
     const { peers, node, selection } = this.#store;
-    const shown = [...peers.keys()].slice(0, SHOWN);
     const width = Math.max(280, this.#host.clientWidth);
     const height = Math.max(310, Math.min(350, Math.round(width * 0.66)));
+    const room = rimOf(width, height).length;
+    const shown = [...peers.keys()].slice(0, room);
+    const isLarge = shown.length <= LARGE;
     const signature = `${width} ${node?.id} ${shown.join()}`;
     if (signature !== this.#signature) {
       this.#signature = signature;
@@ -47,7 +53,8 @@ export class Graph {
       const peer = peers.get(id);
       const name = this.#store.peerName(id);
       setText(drawn.name, name);
-      setText(drawn.rate, shorten(peer?.runtime ?? peer?.address ?? ""));
+      const address = shorten(peer?.runtime ?? peer?.address ?? "");
+      setText(drawn.rate, isLarge ? address : formatRate(rate.in + rate.out));
       for (const direction of /** @type {const} */ (["in", "out"])) {
         setAttributes(drawn.edges[direction], {
           "stroke-width": thickness(rate[direction]).toFixed(1),
@@ -65,8 +72,8 @@ export class Graph {
       this.#more,
       peers.size === 0
         ? "Nobody is connected yet."
-        : peers.size > SHOWN
-          ? `and ${peers.size - SHOWN} more, in the table`
+        : peers.size > room
+          ? `and ${peers.size - room} more, in the table`
           : "",
     );
     this.#more.hidden = this.#more.textContent === "";
@@ -77,39 +84,33 @@ export class Graph {
     const focused = this.#drawing.querySelector(":focus")?.getAttribute("data-id");
     const [width, height] = [this.#width, this.#height];
     setAttributes(this.#drawing, { viewBox: `0 0 ${width} ${height}`, width, height });
-    const x = width / 2;
     const edges = svg("g", { "aria-hidden": "true" });
     const labels = svg("g", { "aria-hidden": "true" });
     const buttons = svg("g");
     this.#drawn.clear();
-    const places = placesOf(ids.length);
-    const top = Math.min(0, ...places.map((place) => place.y));
-    const bottom = Math.max(0, ...places.map((place) => place.y));
-    // Three peers would leave the lower quarter empty: what there is fills the height.
-    const scale = (height - 2 * 26) / Math.max(1, bottom - top);
-    const y = bottom > top ? 26 - top * scale : height / 2;
+    const isLarge = ids.length <= LARGE;
+    const { centre, places } = isLarge
+      ? placesAround(ids.length, width, height)
+      : placesOnRim(ids.length, width, height);
     ids.forEach((id, index) => {
-      const place = places[index] ?? { x: 0, y: 0 };
-      const px = x + place.x * (width / 2 - 58);
-      const py = y + place.y * scale;
-      const drawn = this.#drawPeer(id, { x, y }, { x: px, y: py }, ids.length <= LABELLED);
+      const drawn = this.#drawPeer(id, centre, places[index] ?? centre, isLarge);
       this.#drawn.set(id, drawn);
       edges.append(drawn.edges.in, drawn.edges.out);
       labels.append(drawn.label);
       buttons.append(drawn.button);
     });
-    this.#drawing.replaceChildren(edges, this.#drawSelf(x, y), buttons, labels);
+    this.#drawing.replaceChildren(edges, this.#drawSelf(centre), buttons, labels);
     if (focused) this.#drawn.get(focused)?.button.focus();
   }
 
-  /** @param {number} x @param {number} y */
-  #drawSelf(x, y) {
+  /** @param {Point} at */
+  #drawSelf({ x, y }) {
     const { node } = this.#store;
     const name = node?.name || node?.id.slice(0, 8) || "this node";
     return svg(
       "g",
       { class: "self", transform: `translate(${x} ${y})`, "aria-hidden": "true" },
-      svg("rect", { x: -54, y: -21, width: 108, height: 42, rx: 10 }),
+      boxOf(BOX),
       svg("text", { y: -2, "text-anchor": "middle", class: "name" }, name),
       svg("text", { y: 13, "text-anchor": "middle", class: "sub" }, "this node"),
     );
@@ -117,18 +118,24 @@ export class Graph {
 
   /**
    * @param {string} id
-   * @param {{ x: number, y: number }} from
-   * @param {{ x: number, y: number }} to
-   * @param {boolean} labelled
+   * @param {Point} from
+   * @param {Point} to
+   * @param {boolean} isLarge
    * @returns {Drawn}
    */
-  #drawPeer(id, from, to, labelled) {
+  #drawPeer(id, from, to, isLarge) {
     const name = svg("text", { y: -2, "text-anchor": "middle", class: "name" });
     const rate = svg("text", { y: 13, "text-anchor": "middle", class: "sub" });
     const button = svg(
       "g",
-      { class: "peer", transform: `translate(${to.x} ${to.y})`, role: "button", tabindex: 0, "data-id": id },
-      svg("rect", { x: -54, y: -21, width: 108, height: 42, rx: 10 }),
+      {
+        class: isLarge ? "peer" : "peer small",
+        transform: `translate(${to.x} ${to.y})`,
+        role: "button",
+        tabindex: 0,
+        "data-id": id,
+      },
+      boxOf(isLarge ? BOX : SMALL_BOX),
       name,
       " ", // else their texts run together in the name that is read out
       rate,
@@ -146,7 +153,7 @@ export class Graph {
     };
     const at = { x: from.x + (to.x - from.x) * 0.5, y: from.y + (to.y - from.y) * 0.5 };
     const label = svg("g", { class: "rates", transform: `translate(${at.x} ${at.y})` });
-    if (labelled) label.append(labels.in, labels.out);
+    if (isLarge) label.append(labels.in, labels.out);
     return {
       button,
       name,
@@ -166,18 +173,70 @@ function bow(a, b) {
   return `M ${a.x} ${a.y} Q ${(a.x + b.x) / 2 - (dy / length) * bend} ${(a.y + b.y) / 2 + (dx / length) * bend} ${b.x} ${b.y}`;
 }
 
+/** @param {{ width: number, height: number }} size */
+const boxOf = ({ width, height }) => svg("rect", { x: -width / 2, y: -height / 2, width, height, rx: 10 });
+
 /**
- * Where peers stand around the node, from -1 to 1 in both directions. Never level with it: an edge has more room for its
- * figures when it is not between two boxes side by side.
+ * A few peers around the node, none level with it: an edge has more room for its figures when it is not between two boxes
+ * side by side. Three would leave the lower quarter empty: what there is fills the height.
  *
  * @param {number} count
+ * @param {number} width
+ * @param {number} height
+ * @returns {{ centre: Point, places: Point[] }}
  */
-function placesOf(count) {
+function placesAround(count, width, height) {
   const start = -Math.PI / 2 + (count % 4 === 0 ? Math.PI / count : 0);
-  return Array.from({ length: count }, (_, index) => {
+  const shares = Array.from({ length: count }, (_, index) => {
     const angle = start + (2 * Math.PI * index) / count;
     return { x: spread(Math.cos(angle)), y: spread(Math.sin(angle)) };
   });
+  const top = Math.min(0, ...shares.map(({ y }) => y));
+  const bottom = Math.max(0, ...shares.map(({ y }) => y));
+  const margin = BOX.height / 2 + 5;
+  const scale = (height - 2 * margin) / Math.max(1, bottom - top);
+  const centre = { x: width / 2, y: bottom > top ? margin - top * scale : height / 2 };
+  const reach = width / 2 - BOX.width / 2 - 4;
+  return { centre, places: shares.map(({ x, y }) => ({ x: centre.x + x * reach, y: centre.y + y * scale })) };
+}
+
+/**
+ * Where small boxes can be on the rim, clockwise from the upper left corner; never less than LARGE places.
+ *
+ * @param {number} width
+ * @param {number} height
+ * @returns {Point[]}
+ */
+function rimOf(width, height) {
+  const [right, down] = [width - SMALL_BOX.width - 8, height - SMALL_BOX.height - 8];
+  const columns = Math.floor(right / PITCH.x);
+  const rows = Math.floor(down / PITCH.y);
+  /** @param {number} column @param {number} row @returns {Point} */
+  const at = (column, row) => ({
+    x: SMALL_BOX.width / 2 + 4 + (right * column) / columns,
+    y: SMALL_BOX.height / 2 + 4 + (down * row) / rows,
+  });
+  return [
+    ...Array.from({ length: columns }, (_, index) => at(index, 0)),
+    ...Array.from({ length: rows }, (_, index) => at(columns, index)),
+    ...Array.from({ length: columns }, (_, index) => at(columns - index, rows)),
+    ...Array.from({ length: rows }, (_, index) => at(0, rows - index)),
+  ];
+}
+
+/**
+ * Many peers on the rim.
+ *
+ * @param {number} count
+ * @param {number} width
+ * @param {number} height
+ * @returns {{ centre: Point, places: Point[] }}
+ */
+function placesOnRim(count, width, height) {
+  const rim = rimOf(width, height);
+  const centre = { x: width / 2, y: height / 2 };
+  const place = (/** @type {number} */ index) => rim[Math.floor((index * rim.length) / count)] ?? centre;
+  return { centre, places: Array.from({ length: count }, (_, index) => place(index)) };
 }
 
 /** Away from the middle, towards the corners: there is room. @param {number} share  -1 to 1 */

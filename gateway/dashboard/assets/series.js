@@ -54,10 +54,10 @@ export class Series {
     );
   }
 
-  /** More than 3 s without a row: lines must not cross that. @param {number} at */
+  /** More than 5 s without a row: lines must not cross that. @param {number} at */
   #gap(at) {
     const last = this.at.at(-1);
-    if (last !== undefined && at - last > 3) this.#push(last + 1, null, null, null, new Map());
+    if (last !== undefined && at - last > 5) this.#push(last + 1, null, null, null, new Map());
   }
 
   /**
