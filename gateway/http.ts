@@ -2,8 +2,9 @@
 import type { OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { Scope } from "./access/tokens.ts";
-import { GatewayError } from "./errors.ts";
+import { asGatewayError, GatewayError } from "./errors.ts";
 import { MEDIA_TYPES } from "./formats/representation.ts";
+import type { RouteClass } from "./latencies.ts";
 import { problemSchema } from "./schemas.ts";
 import type { GatewayState } from "./state.ts";
 
@@ -44,6 +45,8 @@ export interface RouteSpec<Q extends QuerySchema> {
   readonly problems?: readonly number[];
   /** Statuses without a document. */
   readonly empty?: readonly number[];
+  /** Which latency it belongs to; default "facts", null: none, since it waits for what comes. */
+  readonly timedAs?: RouteClass | null;
   /** Not told in the document: another spelling of a route that is. */
   readonly hidden?: boolean;
 }
@@ -64,9 +67,19 @@ export function addRoute<Q extends QuerySchema>(
   handle: (c: GatewayContext, query: z.output<Q>) => Response | Promise<Response>,
 ): void {
   const path = spec.path.replaceAll(/\{(\w+)\}/g, ":$1");
+  const routeClass = spec.timedAs === undefined ? "facts" : spec.timedAs;
   const handler = async (c: GatewayContext) => {
-    checkAccess(c, state, spec.scope, spec.tokenInQuery === true);
-    return handle(c, readQuery(c, spec.query));
+    const startMs = performance.now();
+    try {
+      checkAccess(c, state, spec.scope, spec.tokenInQuery === true);
+      return await handle(c, readQuery(c, spec.query));
+    } catch (error) {
+      const { code } = asGatewayError(error); // as many as there are codes
+      state.problems.set(code, (state.problems.get(code) ?? 0) + 1);
+      throw error;
+    } finally {
+      if (routeClass !== null) state.latencies.requestAnswered(routeClass, performance.now() - startMs);
+    }
   };
   if (spec.method === "get") app.get(path, handler);
   else app.post(path, handler);

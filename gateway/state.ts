@@ -12,6 +12,7 @@ import { plain } from "./errors.ts";
 import { EventLog } from "./events/event_log.ts";
 import { SseClients } from "./events/sse.ts";
 import { TensorFeed } from "./events/tensor_feed.ts";
+import { Latencies } from "./latencies.ts";
 import { type GatewayLimits, gatewayLimits } from "./limits.ts";
 import type { GatewayOptions } from "./options.ts";
 import type { Entry } from "./traffic/entry.ts";
@@ -48,7 +49,13 @@ export class GatewayState {
   tapDropped = 0;
   /** `stream` events above what a second may have. */
   streamEventsDropped = 0;
+  /** Connections that have become peers. */
+  handshakesAccepted = 0;
+  /** Connections that have not, by the code of why. */
   readonly refusals = new Map<string, number>();
+  /** Requests that a route has answered with a problem, by its code. */
+  readonly problems = new Map<string, number>();
+  readonly latencies = new Latencies();
   /** By method, route and class of status; for metrics. */
   readonly requests = new Map<string, number>();
   readonly #stopObserving: () => void;
@@ -70,7 +77,12 @@ export class GatewayState {
     this.feed = new TensorFeed(this.limits.statisticsQueue);
     this.recorder = new TrafficRecorder(this.limits, {
       onStarted: (entry) => this.#streamEvent("started", entry),
-      onEnded: (entry) => this.#streamEvent("ended", entry),
+      onEnded: (entry) => {
+        this.#streamEvent("ended", entry);
+        const { state, direction, startedAtMs, endedAtMs } = entry.stream;
+        if (state === "done" && endedAtMs !== undefined)
+          this.latencies.streamDone(direction, endedAtMs - startedAtMs);
+      },
       onWhole: (entry) => this.feed.whole(entry),
     });
     this.rates = new Rates(this.recorder.peers, this.limits.historySeconds, this.startedAtMs);
@@ -134,7 +146,10 @@ export class GatewayState {
 
   #onNodeEvent(event: NodeEvent): void {
     const { peers } = this.recorder;
-    if (event.kind === "joined") peers.joined(event.peer.id, Date.now());
+    if (event.kind === "joined") {
+      this.handshakesAccepted++;
+      peers.joined(event.peer.id, Date.now());
+    }
     if (event.kind === "named") peers.named(event.was, event.peer.id);
     if (event.kind === "joined" || event.kind === "left" || event.kind === "named") {
       const { kind } = event;

@@ -24,6 +24,9 @@ export class Hosts {
   readonly #origins: ReadonlySet<string>;
   /** It listens on all addresses of the machine: any of them may be named, since rebinding needs a name. */
   #anyAddress = false;
+  /** Requests that were refused. */
+  refusedHosts = 0;
+  refusedOrigins = 0;
 
   constructor(names: readonly string[], origins: readonly string[]) {
     this.#names = new Set([...LOOPBACK_NAMES, ...names.map((name) => hostName(name) ?? name.toLowerCase())]);
@@ -40,6 +43,7 @@ export class Hosts {
   checkHost(header: string | undefined): void {
     const name = header === undefined ? undefined : hostName(header);
     if (name !== undefined && (this.#names.has(name) || (this.#anyAddress && isAddress(name)))) return;
+    this.refusedHosts++;
     throw new GatewayError(
       403,
       "GATEWAY_FORBIDDEN_HOST",
@@ -56,6 +60,7 @@ export class Hosts {
   checkOrigin(origin: string | undefined, host: string | undefined): void {
     if (origin === undefined || this.#origins.has(origin)) return;
     if (origin === `http://${host}` || origin === `https://${host}`) return;
+    this.refusedOrigins++;
     throw new GatewayError(
       403,
       "GATEWAY_FORBIDDEN_ORIGIN",

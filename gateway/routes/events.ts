@@ -20,6 +20,7 @@ export function addEventRoutes(app: GatewayApp, state: GatewayState): void {
       tokenInQuery: true,
       query: tokenQuery,
       answer: ["text/event-stream"],
+      timedAs: null,
     },
     (c) => {
       const head = headOnly(c, EVENT_STREAM_TYPE);

@@ -33,6 +33,7 @@ export function addInjectRoutes(app: GatewayApp, state: GatewayState): void {
     query: sendQuery,
     answer: resultsSchema,
     problems: [404, 408, 413, 415, 502],
+    timedAs: "inject" as const,
   };
   addRoute(
     app,

@@ -16,6 +16,7 @@ export function addMetricsRoutes(app: GatewayApp, state: GatewayState): void {
         tag: "node",
         scope: "read",
         answer: ["text/plain"],
+        timedAs: "metrics",
         hidden: path === "/metrics",
       },
       async () =>
@@ -26,10 +27,13 @@ export function addMetricsRoutes(app: GatewayApp, state: GatewayState): void {
   }
 }
 
-type Values = Iterable<readonly [labels: Record<string, string>, value: number]>;
+type Value = readonly [labels: Record<string, string>, value: number];
+type Values = Iterable<Value>;
 
 function makeRegistry(state: GatewayState): Registry {
   const registry = new Registry();
+  registry.registerMetric(state.latencies.streams);
+  registry.registerMetric(state.latencies.requests);
   const registers = [registry];
   const { node, recorder } = state;
   const none = {};
@@ -101,6 +105,13 @@ function makeRegistry(state: GatewayState): Registry {
   counter("copied_bytes_total", "Payload bytes that were copied on arrival", () => node.stats.copiedBytes);
   add(
     Counter,
+    "handshakes_total",
+    "Connections that became peers, and those that did not, by why",
+    () => handshakeValues(state),
+    ["outcome", "reason"],
+  );
+  add(
+    Counter,
     "refused_connections_total",
     "Connections that were not let in, by the code of why",
     () => labelled("code", state.refusals),
@@ -163,6 +174,13 @@ function makeRegistry(state: GatewayState): Registry {
     () => requestValues(state),
     ["method", "status"],
   );
+  add(
+    Counter,
+    "gateway_problems_total",
+    "Requests that were refused or failed, by the code of why",
+    () => problemValues(state),
+    ["code"],
+  );
   return registry;
 }
 
@@ -182,4 +200,30 @@ function requestValues(state: GatewayState): Values {
     const [method = "", status = ""] = key.split(" ");
     return [{ method, status }, value] as const;
   });
+}
+
+/** Reasons of the node that are no codes; all others are "other". */
+const REASONS = new Map([
+  ["blocked", "blocked"],
+  ["too many attempts", "attempts"],
+  ["too many handshakes", "handshakes"],
+  ["too many connections", "connections"],
+]);
+
+/** The node counts refusals since its start, also those at its door that have no error. */
+function* handshakeValues({ node, handshakesAccepted }: GatewayState): Generator<Value, void, undefined> {
+  yield [{ outcome: "accepted", reason: "" }, handshakesAccepted];
+  for (const [name, value] of Object.entries(node.stats.refusedConnections)) {
+    const reason = REASONS.get(name) ?? (/^ASOC_[A-Z_]{1,40}$/.test(name) ? name : "other");
+    yield [{ outcome: "refused", reason }, value];
+  }
+}
+
+/** Those of routes, and those that did not get as far. */
+function problemValues({ problems, hosts, rate }: GatewayState): Values {
+  const all = new Map(problems);
+  all.set("GATEWAY_FORBIDDEN_HOST", hosts.refusedHosts);
+  all.set("GATEWAY_FORBIDDEN_ORIGIN", hosts.refusedOrigins);
+  all.set("GATEWAY_RATE_LIMITED", rate.refused);
+  return labelled("code", all);
 }

@@ -72,6 +72,7 @@ export function addStreamRoutes(app: GatewayApp, state: GatewayState): void {
         answer: format === undefined ? TENSOR_TYPES : [MEDIA_TYPES[format]],
         problems: [404, 406, 409, 410, 416],
         empty: [304],
+        timedAs: "tensor",
       },
       (c, { slice }) => tensorResponse(c, state, findStream(state, pathText(c, "id")), format, slice),
     );

@@ -29,6 +29,7 @@ export function addTapRoutes(app: GatewayApp, state: GatewayState): void {
       tokenInQuery: true,
       query: tokenQuery,
       answer: ["application/octet-stream"],
+      timedAs: null,
     },
     (c) => {
       const matches = clientGlob(pathText(c, "topic"));
@@ -56,6 +57,7 @@ export function addTapRoutes(app: GatewayApp, state: GatewayState): void {
       tokenInQuery: true,
       query: tokenQuery,
       answer: ["application/octet-stream"],
+      timedAs: null,
       problems: [426],
     },
     async (c) => {

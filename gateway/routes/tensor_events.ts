@@ -25,6 +25,7 @@ export function addTensorEventRoutes(app: GatewayApp, state: GatewayState): void
       tokenInQuery: true,
       query: topicEventsQuery,
       answer: ["text/event-stream"],
+      timedAs: null,
     },
     (c, { stats, data, every = 1 }) => {
       const matches = clientGlob(pathText(c, "topic"));

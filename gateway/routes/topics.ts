@@ -49,6 +49,7 @@ export function addTopicRoutes(app: GatewayApp, state: GatewayState): void {
         answer,
         problems: [404, 406, 409, 410, 416],
         empty: [304],
+        timedAs: "tensor",
       },
       (c, { slice }) => tensorResponse(c, state, latest(state, pathText(c, "topic")), format, slice),
     );
@@ -64,6 +65,7 @@ export function addTopicRoutes(app: GatewayApp, state: GatewayState): void {
         query: nextQuery,
         answer,
         problems: [406, 410, 504],
+        timedAs: null,
       },
       (c, { slice, timeoutMs }) =>
         headOnly(c, MEDIA_TYPES[format ?? formatFor(c.req.header("accept"))]) ??

@@ -28,10 +28,10 @@ export class FakeNode {
   };
   readonly peers = { list: () => [PEER] };
   observer: TrafficObserver | undefined;
-  /** What the gateway hears from `events()`. */
-  readonly heard: NodeEvent[] = [];
   sendAll: SendAll = () => Promise.resolve([]);
   #lastId = 0;
+  readonly #events: NodeEvent[] = [];
+  #wake = () => {};
 
   findPeer(text: string): Peer | undefined {
     return text === PEER.id ? PEER : undefined;
@@ -46,8 +46,17 @@ export class FakeNode {
     return nothing();
   }
   async *events(): AsyncGenerator<NodeEvent> {
-    yield* this.heard;
-    await new Promise(() => {}); // it stays open
+    for (;;) {
+      for (let event = this.#events.shift(); event; event = this.#events.shift()) yield event;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+  /** The gateway hears it from `events()`. */
+  emit(event: NodeEvent): void {
+    this.#events.push(event);
+    this.#wake();
   }
 
   /** A tensor of `bytes` passes whole, from its beginning to its end. */
