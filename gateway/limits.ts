@@ -41,8 +41,6 @@ export interface GatewayLimits {
   readonly maxJsonBytes: number;
   /** A tensor that is given out as JSON, in bytes of the tensor. */
   readonly jsonTensorBytes: number;
-  /** Characters of a Host, an Origin, a query value that is looked at. */
-  readonly maxTextCharacters: number;
   /** Request line and headers, where the runtime lets us choose. */
   readonly maxHeaderBytes: number;
   readonly requestsPerSecond: number;
@@ -57,12 +55,15 @@ export interface GatewayLimits {
   readonly maxUploads: number;
   /** An upload that brings nothing for so long is ended. */
   readonly uploadStallMs: number;
-  /** Targets of one injection, and rows of one list. */
+  /** Targets of one injection. */
   readonly maxTargets: number;
-  readonly maxRows: number;
   /** Tensors of one safetensors body. */
   readonly maxTensorsPerBody: number;
 }
+
+/** Fixed, since they are in the OpenAPI document: characters of a value in a query, and rows of one list. */
+export const MAX_QUERY_CHARACTERS = 1024;
+export const MAX_ROWS = 2000;
 
 export const DEFAULT_GATEWAY_LIMITS: GatewayLimits = {
   recentBytes: 256 * MiB,
@@ -87,7 +88,6 @@ export const DEFAULT_GATEWAY_LIMITS: GatewayLimits = {
   maxBodyBytes: 8 * GiB,
   maxJsonBytes: 8 * MiB,
   jsonTensorBytes: MiB,
-  maxTextCharacters: 1024,
   maxHeaderBytes: 16 * KiB,
   requestsPerSecond: 1000,
   requestBurst: 2000,
@@ -98,7 +98,6 @@ export const DEFAULT_GATEWAY_LIMITS: GatewayLimits = {
   maxUploads: 256,
   uploadStallMs: 60_000,
   maxTargets: 1024,
-  maxRows: 2000,
   maxTensorsPerBody: 4096,
 };
 

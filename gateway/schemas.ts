@@ -1,5 +1,6 @@
 /** What the gateway's JSON looks like: the source of its OpenAPI document. */
 import { z } from "@hono/zod-openapi";
+import { MAX_QUERY_CHARACTERS, MAX_ROWS } from "./limits.ts";
 
 const count = z.int().min(0);
 const bytes = z.int().min(0);
@@ -150,7 +151,7 @@ export const jsonTensorSchema = z
 
 // --- what clients ask
 
-const line = z.string().max(1024);
+const line = z.string().max(MAX_QUERY_CHARACTERS);
 const wholeNumber = (least: number, most: number) =>
   z
     .string()
@@ -164,7 +165,7 @@ export const streamsQuery = z.object({
   topic: line.optional().openapi({ description: "A glob: `*` within a segment, `**` across." }),
   direction: z.enum(["in", "out"]).optional(),
   state: z.enum(["live", "done", "failed"]).optional(),
-  limit: wholeNumber(1, 2000).optional(),
+  limit: wholeNumber(1, MAX_ROWS).optional(),
 });
 
 export const dataQuery = z.object({
