@@ -49,7 +49,10 @@ export const peerSchema = z
     id: z.string().openapi({ description: "The node id, or HOST:PORT while it is unknown." }),
     nodeId: z.string().nullable(),
     address: z.string(),
-    runtime: z.string().nullable(),
+    runtime: z
+      .string()
+      .nullable()
+      .openapi({ description: "Null where the node does not know it: peers do not tell it yet." }),
     protocol: z.enum(["x1", "v0.1"]),
     since: time.nullable(),
     roundTripMs: z.number().nullable(),
