@@ -22,7 +22,11 @@ delete its entry in that file and start the gateway anew.`,
   examples: [
     ["asoc token", "one that may look"],
     ["asoc token --scope inject --name notebook", "one that may send"],
-    ['curl -H "Authorization: Bearer $TOKEN" http://gpu1:8080/v1/peers', "how it is used"],
+    ['curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8080/v1/peers', "how it is used"],
+    [
+      "asoc serve --gateway 0.0.0.0:8080 --gateway-host gpu1",
+      "from other machines too, as http://gpu1:8080 or by address",
+    ],
   ],
   run: tokenCommand,
 };
