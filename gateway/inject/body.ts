@@ -12,6 +12,11 @@ export interface BodyLimits {
 /** What lies ready while what came before is sent; and the longest part that is given. */
 const AHEAD_BYTES = 1024 * 1024;
 
+/** Parts below this are put together, in blocks of so many bytes. */
+const SMALL_BYTES = 16 * 1024;
+const GATHER_BYTES = 64 * 1024;
+const NOTHING: Uint8Array = new Uint8Array(0);
+
 /** What is used of a reader: the types of the runtimes differ in the rest. */
 interface PartReader {
   read(): Promise<{ done: boolean; value?: Uint8Array | undefined }>;
@@ -24,6 +29,7 @@ export class UploadBody {
   /** What was read and not taken yet, in order. */
   #parts: Uint8Array[] = [];
   #waitingBytes = 0;
+  #gathered = { memory: NOTHING, end: 0 };
   #readBytes = 0;
   /** Of a reading under way: resolves when `#parts`, `#ended` or `failure` have changed. */
   #reading: Promise<void> | undefined;
@@ -194,8 +200,27 @@ export class UploadBody {
       this.#fail(tooLarge(this.#limits.maxBodyBytes));
       return;
     }
-    this.#parts.push(part);
     this.#waitingBytes += part.length;
+    if (part.length >= SMALL_BYTES) this.#parts.push(part);
+    else this.#gather(part);
+  }
+
+  /** Small parts lie behind each other, so that a body in single bytes costs no object for each. */
+  #gather(part: Uint8Array): void {
+    const { memory, end } = this.#gathered;
+    const last = this.#parts.at(-1);
+    if (end + part.length > memory.length) {
+      this.#gathered = { memory: new Uint8Array(GATHER_BYTES), end: 0 };
+      this.#gather(part);
+      return;
+    }
+    memory.set(part, end); // behind all that was given out
+    this.#gathered.end += part.length;
+    const isBehind = last?.buffer === memory.buffer;
+    const start = isBehind ? last.byteOffset : end;
+    const whole = memory.subarray(start, this.#gathered.end);
+    if (isBehind) this.#parts[this.#parts.length - 1] = whole;
+    else this.#parts.push(whole);
   }
 
   #truncated(missing: number): GatewayError {
@@ -209,8 +234,6 @@ export class UploadBody {
     return this.failure;
   }
 }
-
-const NOTHING = new Uint8Array(0);
 
 function joinParts(parts: readonly Uint8Array[]): Uint8Array {
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
