@@ -337,6 +337,24 @@ for (const runtime of RUNTIMES) {
       assert.equal(Buffer.from(String(bytes.data.data), "base64").length, 24);
     });
 
+    test("200 clients of events that come and go leave nothing behind", async () => {
+      const clients = async () => {
+        const text = await (await fetch(`${near}/metrics`)).text();
+        return Number(/^asoc_gateway_event_clients (\d+)$/m.exec(text)?.[1]);
+      };
+      await until(clients, (count) => count === 0);
+      const sockets = await Promise.all(Array.from({ length: 200 }, () => rawSocket(pair.near.port)));
+      for (const socket of sockets) {
+        socket.on("error", () => {});
+        socket.resume();
+        socket.write("GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n");
+      }
+      await until(clients, (count) => count === 200);
+      await pair.send("crowd", "hello");
+      for (const socket of sockets) socket.destroy();
+      await until(clients, (count) => count === 0);
+    });
+
     test("a tap gets the bytes as they pass, and one that stands still holds up nobody", async () => {
       const response = await fetch(`${far}/v1/topics/tap%2F**/stream`);
       const reader = (response.body as ReadableStream<Uint8Array>).getReader();
@@ -440,6 +458,39 @@ for (const runtime of RUNTIMES) {
       assert.match(html, /\/v1\/topics\/\{topic\}\/latest/);
       assert.doesNotMatch(html, /https?:\/\//);
       assert.match(await (await fetch(`${near}/v1/metrics`)).text(), /^asoc_peers 1$/m);
+    });
+
+    test("a peer that dies in the middle of an upload ends it with its reason", async () => {
+      const socket = await rawSocket(pair.near.port);
+      let answer = "";
+      const answered = new Promise<void>((resolve) => {
+        socket.setEncoding("utf8").on("data", (text: string) => {
+          answer += text;
+          if (answer.includes("GATEWAY_")) resolve();
+        });
+        socket.on("error", () => resolve());
+      });
+      socket.write(
+        "POST /v1/topics/orphaned HTTP/1.1\r\nHost: localhost\r\nAsoc-Dtype: uint8\r\nAsoc-Shape: 40000000\r\n" +
+          "Content-Length: 40000000\r\n\r\n",
+      );
+      socket.write(new Uint8Array(MiB));
+      await until(
+        () => streams(far, "topic=orphaned"),
+        ([row]) => row?.state === "live",
+      );
+      pair.far.process.kill("SIGKILL");
+      for (let sent = 0; sent < 4 && !answer; sent++) socket.write(new Uint8Array(MiB));
+      await answered;
+      assert.match(answer, /^HTTP\/1\.1 502 /);
+      assert.match(answer, /"code":"GATEWAY_SEND_FAILED"/);
+      assert.match(answer, /"ok":false/);
+      socket.destroy();
+      const nobody = await until(
+        async () => await fetch(`${near}/v1/topics/x`, { method: "POST", body: "a" }),
+        (response) => response.status === 404,
+      );
+      assert.equal((await problemOf(nobody)).code, "GATEWAY_NO_PEERS");
     });
   });
 }
