@@ -88,6 +88,8 @@ interface Row {
   readonly eventMs: { readonly p50: number; readonly p99: number };
   readonly held: { readonly gateway: Held; readonly bare: Held; readonly ratio: Spread };
   readonly stream: Spread;
+  /** The same without a gateway. */
+  readonly alone: Spread;
   readonly tapRatio: Spread;
 }
 
@@ -107,7 +109,11 @@ async function transfers(gateway: Couple, bare: Couple, rounds: number) {
   };
   await exchange(gateway.httpPort, TOPIC, body);
   for (let round = -1; round < rounds; round++) {
-    const bareDown = await exchange(bare.httpPort, "/data");
+    // In one piece or in blocks: whichever the server is better at.
+    const bareDown = Math.max(
+      await exchange(bare.httpPort, "/data"),
+      await exchange(bare.httpPort, "/blocks"),
+    );
     const down = await exchange(gateway.httpPort, `${TOPIC}/latest.npy`);
     const bareUp = await exchange(bare.httpPort, "/data", body);
     const up = await exchange(gateway.httpPort, TOPIC, body);
@@ -182,10 +188,12 @@ async function held(gateway: Couple, bare: Couple, rounds: number, seconds: numb
 }
 
 /** As fast as it goes, with and without a tap that reads nothing. */
-async function tapped({ role, httpPort }: Couple, rounds: number, seconds: number) {
+async function tapped({ role, httpPort }: Couple, bare: Couple, rounds: number, seconds: number) {
   const load = { cmd: "stream", seconds, tensorBytes: BULK_BYTES };
-  const rate = async () => Number((await role.ask(load, "streamed")).bytesPerSecond);
+  const rateOf = async (one: Role) => Number((await one.ask(load, "streamed")).bytesPerSecond);
+  const rate = () => rateOf(role);
   const rates: number[] = [];
+  const alone: number[] = [];
   const ratios: number[] = [];
   let before = await rate();
   for (let round = 0; round < rounds; round++) {
@@ -198,8 +206,9 @@ async function tapped({ role, httpPort }: Couple, rounds: number, seconds: numbe
     rates.push(after);
     ratios.push(withTap / ((before + after) / 2));
     before = after;
+    alone.push(await rateOf(bare.role));
   }
-  return { stream: spread(rates), tapRatio: spread(ratios) };
+  return { stream: spread(rates), alone: spread(alone), tapRatio: spread(ratios) };
 }
 
 /** Each runtime with itself. */
@@ -216,7 +225,7 @@ export async function gateway(full: boolean, rounds: number, say: (text: string)
     tell("clients of events");
     const heldRates = await held(served, bare, rounds, full ? 8 : 4);
     tell("a tap");
-    const tap = await tapped(served, Math.max(3, rounds), full ? 4 : 1.5);
+    const tap = await tapped(served, bare, Math.max(3, rounds), full ? 4 : 1.5);
     rows.push({ runtime, ...moved, eventMs, held: heldRates, ...tap });
   }
   return {
@@ -247,11 +256,11 @@ function markdown(rows: readonly Row[]): string[] {
     "",
     `A stream held at ${mb(HELD_BYTES_PER_SECOND)} MB/s beside ${CLIENTS} clients of events at 2 a second each, on the gateway and on a bare server; and a stream as fast as it goes with a tap that reads nothing, over the same without:`,
     "",
-    "| runtime | gateway, MB/s | bare, MB/s | ratio | CPU, gateway | CPU, bare | free stream, GB/s | with a stalled tap |",
-    "|---|---:|---:|---:|---:|---:|---:|---:|",
+    "| runtime | gateway, MB/s | bare, MB/s | ratio | CPU, gateway | CPU, bare | free stream, GB/s | without a gateway | with a stalled tap |",
+    "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ...rows.map(
-      ({ runtime, held: { gateway: ours, bare, ratio }, stream, tapRatio }) =>
-        `| ${NAMES[runtime]} | ${text(ours.rate, mb)} | ${text(bare.rate, mb)} | ${text(ratio, two)} | ${two(ours.cpuShare.median)} at ${two(ours.eventsPerSecond.median)} events/s | ${two(bare.cpuShare.median)} at ${two(bare.eventsPerSecond.median)} | ${text(stream, gb)} | ${text(tapRatio, two)} |`,
+      ({ runtime, held: { gateway: ours, bare, ratio }, stream, alone, tapRatio }) =>
+        `| ${NAMES[runtime]} | ${text(ours.rate, mb)} | ${text(bare.rate, mb)} | ${text(ratio, two)} | ${two(ours.cpuShare.median)} at ${two(ours.eventsPerSecond.median)} events/s | ${two(bare.cpuShare.median)} at ${two(bare.eventsPerSecond.median)} | ${text(stream, gb)} | ${text(alone, gb)} | ${text(tapRatio, two)} |`,
     ),
   ];
 }

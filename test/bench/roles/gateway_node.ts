@@ -39,6 +39,17 @@ async function listen(): Promise<number> {
 function bareApp(): Hono {
   const app = new Hono();
   app.get("/data", () => new Response(memory, { headers: { "content-length": String(BULK_BYTES) } }));
+  app.get("/blocks", () => {
+    let at = 0;
+    const body = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        if (at >= BULK_BYTES) controller.close();
+        else controller.enqueue(memory.subarray(at, at + MiB));
+        at += MiB;
+      },
+    });
+    return new Response(body, { headers: { "content-length": String(BULK_BYTES) } });
+  });
   app.post("/data", async (c) => {
     let bytes = 0;
     const reader = c.req.raw.body?.getReader();
