@@ -7,6 +7,12 @@ const GiB = 1024 * MiB;
 export interface GatewayLimits {
   /** Memory for recent tensors; the oldest go first. 0: none is kept. */
   readonly recentBytes: number;
+  /**
+   * Bytes a second that are copied there, and how much more at once: what comes faster is not kept, so that a stream that
+   * fills the link is not slowed by being remembered.
+   */
+  readonly captureBytesPerSecond: number;
+  readonly captureBurstBytes: number;
   /** Ended streams that are listed. */
   readonly endedStreams: number;
   /** Streams whose end is remembered, so that what is gone is told from what never was. */
@@ -67,6 +73,8 @@ export const MAX_ROWS = 2000;
 
 export const DEFAULT_GATEWAY_LIMITS: GatewayLimits = {
   recentBytes: 256 * MiB,
+  captureBytesPerSecond: 64 * MiB,
+  captureBurstBytes: 256 * MiB,
   endedStreams: 1000,
   goneStreams: 16_384,
   topics: 4096,

@@ -141,6 +141,11 @@ function makeRegistry(state: GatewayState): Registry {
     () => recorder.recent.evicted,
   );
   counter(
+    "gateway_recent_skipped_total",
+    "Tensors that came too fast to be kept",
+    () => recorder.recent.skipped,
+  );
+  counter(
     "gateway_recent_refused_total",
     "Tensors that there was no room for",
     () => recorder.recent.refused,

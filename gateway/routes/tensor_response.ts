@@ -37,7 +37,9 @@ export function tensorResponse(
   }
   if (!tensor) {
     const goneAtMs = entry.capture?.goneAtMs ?? stream.endedAtMs;
-    const why = entry.capture ? "had to make room for newer ones" : "was not kept: there was no room for it";
+    const why = entry.capture
+      ? "had to make room for newer ones"
+      : "was not kept: there was no room for it, or too much came at once";
     throw gone(`The tensor of stream ${stream.id} ${why}`, goneAtMs);
   }
   const chosen = format ?? formatFor(c.req.header("accept"));

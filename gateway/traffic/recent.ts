@@ -66,9 +66,19 @@ export class RecentTensors {
   evicted = 0;
   /** Tensors that there was no room for. */
   refused = 0;
+  /** Tensors that came too fast to be copied. */
+  skipped = 0;
+  readonly #bytesPerSecond: number;
+  readonly #burstBytes: number;
+  /** What may be copied now; below 0 after a tensor whose length nobody knew. */
+  #allowedBytes: number;
+  #allowedAtMs = 0;
 
-  constructor(budgetBytes: number) {
+  constructor(budgetBytes: number, bytesPerSecond: number, burstBytes: number) {
     this.budgetBytes = budgetBytes;
+    this.#bytesPerSecond = bytesPerSecond;
+    this.#burstBytes = burstBytes;
+    this.#allowedBytes = burstBytes;
   }
 
   get usedBytes(): number {
@@ -83,14 +93,30 @@ export class RecentTensors {
     return this.budgetBytes > 0 && this.#reservedBytes + (totalBytes ?? 0) <= this.budgetBytes;
   }
 
-  /** A place for a tensor that begins; undefined: there is no room for it. */
+  /** Whether `byteCount` may be copied now, and if so counts them. */
+  #allows(byteCount: number, nowMs: number): boolean {
+    const earned = (Math.max(0, nowMs - this.#allowedAtMs) / 1000) * this.#bytesPerSecond;
+    this.#allowedBytes = Math.min(this.#burstBytes, this.#allowedBytes + earned);
+    this.#allowedAtMs = nowMs;
+    if (this.#allowedBytes <= 0 || this.#allowedBytes < byteCount) return false;
+    this.#allowedBytes -= byteCount;
+    return true;
+  }
+
+  /** A place for a tensor that begins; undefined: there is no room for it, or it comes too fast. */
   begin(
     totalBytes: number | undefined,
     dtype: string | undefined,
     shape: readonly number[],
+    nowMs: number,
   ): Capture | undefined {
     const reserve = totalBytes ?? 0;
-    const capture = this.hasRoomFor(totalBytes) ? makeCapture(totalBytes, dtype, shape) : undefined;
+    const hasRoom = this.hasRoomFor(totalBytes);
+    if (hasRoom && !this.#allows(reserve, nowMs)) {
+      this.skipped++;
+      return undefined;
+    }
+    const capture = hasRoom ? makeCapture(totalBytes, dtype, shape) : undefined;
     if (!capture) {
       this.refused++;
       return undefined;
@@ -109,6 +135,7 @@ export class RecentTensors {
       this.drop(capture, nowMs);
       return;
     }
+    if (capture.reservedBytes === 0) this.#allowedBytes -= fresh.length;
     this.#usedBytes += fresh.length;
     this.#makeRoom(capture, nowMs);
   }

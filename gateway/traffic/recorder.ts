@@ -57,7 +57,11 @@ export class TrafficRecorder implements TrafficObserver {
     this.#limits = limits;
     this.#listener = listener;
     this.#now = now;
-    this.recent = new RecentTensors(limits.recentBytes);
+    this.recent = new RecentTensors(
+      limits.recentBytes,
+      limits.captureBytesPerSecond,
+      limits.captureBurstBytes,
+    );
     this.peers = new PeerCounters(limits.peers);
   }
 
@@ -156,7 +160,7 @@ export class TrafficRecorder implements TrafficObserver {
       const [oldest] = this.#unread;
       if (oldest) this.#giveUp(oldest);
     }
-    return this.recent.begin(totalBytes, dtype, shape);
+    return this.recent.begin(totalBytes, dtype, shape, this.#now());
   }
 
   #done(entry: Entry): void {
@@ -186,7 +190,9 @@ export class TrafficRecorder implements TrafficObserver {
   #whole(entry: Entry): void {
     this.#unread.delete(entry);
     const record = this.#topics.get(entry.stream.topic);
-    if (record && record.last.doneNumber < entry.doneNumber) record.last = entry;
+    // One that came too fast to be kept does not take the place of one that can be had.
+    const isWorse = entry.capture === undefined && record?.last.capture?.state === "kept";
+    if (record && record.last.doneNumber < entry.doneNumber && !isWorse) record.last = entry;
     if (entry.capture && entry.isCaptured) this.recent.keep(entry.capture);
     this.#leave(entry);
     this.#listener.onWhole(entry);

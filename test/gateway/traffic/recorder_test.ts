@@ -159,3 +159,12 @@ test("the counters of a peer hold live streams too, and go over to its new name"
   end(recorder, live, 8);
   assert.deepEqual([recorder.peers.totals(PEER.id).receivedBytes, recorder.peers.sinceMs(PEER.id)], [8, 5]);
 });
+
+test("what comes faster than it may be copied is not kept, and the topic's latest stays one that can be had", () => {
+  const { recorder } = recording({ captureBytesPerSecond: 100, captureBurstBytes: 250 });
+  for (let count = 0; count < 5; count++) pass(recorder, { topic: "t" }, new Uint8Array(100).fill(count));
+  assert.equal(recorder.recent.count, 2);
+  assert.equal(recorder.recent.skipped, 3);
+  const latest = recorder.topic("t")?.last;
+  assert.deepEqual([latest?.capture?.bytes[0], recorder.topic("t")?.count], [1, 5]);
+});
