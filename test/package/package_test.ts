@@ -46,7 +46,8 @@ async function serves(
   assert.ok(Number(ready.port) > 0);
   node.kill("SIGINT");
   await node.waitFor((event) => event.event === "closing");
-  assert.ok(exit.includes(await node.exitWithin()));
+  const ended = await node.exitWithin();
+  assert.ok(exit.includes(ended), `ended with ${ended}`);
 }
 
 test("the package holds the built code, declarations, the specification and nothing of the tests", () => {
@@ -71,9 +72,12 @@ test("`npx asoc serve` serves from the installed package", () =>
   // npx itself dies of the Ctrl-C that it shares with the node.
   serves(["npx", "--no-install", "asoc"], [0, "SIGINT"]));
 
-test("`bunx asoc serve` serves from the installed package", () => serves([join(BIN, "bunx"), "asoc"]));
+test("`bunx asoc serve` serves from the installed package", () =>
+  // Nor does bunx always outlive it: the node closes in order either way.
+  serves([join(BIN, "bunx"), "asoc"], [0, "SIGINT"]));
 
-test("`bunx --bun asoc serve` serves on Bun", () => serves([join(BIN, "bunx"), "--bun", "asoc"]));
+test("`bunx --bun asoc serve` serves on Bun", () =>
+  serves([join(BIN, "bunx"), "--bun", "asoc"], [0, "SIGINT"]));
 
 test("Deno serves from the installed package", () =>
   serves([
@@ -95,7 +99,7 @@ test("`bunx --package TARBALL asoc serve` serves without an installation", async
   });
   await node.waitFor((event) => event.event === "ready", 60_000);
   node.kill("SIGINT");
-  assert.equal(await node.exitWithin(), 0);
+  assert.ok([0, "SIGINT"].includes(await node.exitWithin())); // see above
 });
 
 test("one executable made by `bun build --compile` serves without any runtime", async () => {
