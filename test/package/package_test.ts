@@ -77,7 +77,8 @@ test("`bunx asoc serve` serves from the installed package", () =>
   // Nor does bunx always outlive it: the node closes in order either way.
   serves([join(BIN, "bunx"), "asoc"], [0, "SIGINT"]));
 
-test("`bunx --bun asoc serve` serves on Bun", () => serves([join(BIN, "bunx"), "--bun", "asoc"]));
+test("`bunx --bun asoc serve` serves on Bun", () =>
+  serves([join(BIN, "bunx"), "--bun", "asoc"], [0, "SIGINT"]));
 
 test("Deno serves from the installed package", () =>
   serves([
@@ -100,7 +101,8 @@ test("`bunx --package TARBALL asoc serve` serves without an installation", async
   await node.waitFor((event) => event.event === "ready", 60_000);
   node.kill("SIGINT");
   await node.waitForText(/closed; 0 tensors received/);
-  assert.equal(await node.exitWithin(), 0);
+  const ended = await node.exitWithin(); // bunx does not always outlive the Ctrl-C, as above
+  assert.ok(ended === 0 || ended === "SIGINT", `ended with ${ended}`);
 });
 
 test("one executable made by `bun build --compile` serves without any runtime", async () => {
