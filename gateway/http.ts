@@ -4,6 +4,7 @@ import type { Context } from "hono";
 import type { Scope } from "./access/tokens.ts";
 import { asGatewayError, GatewayError } from "./errors.ts";
 import { MEDIA_TYPES } from "./formats/representation.ts";
+import type { PartReader } from "./inject/body.ts";
 import type { RouteClass } from "./latencies.ts";
 import { problemSchema } from "./schemas.ts";
 import type { GatewayState } from "./state.ts";
@@ -14,6 +15,8 @@ export interface RequestInfo {
   readonly address?: string | undefined;
   /** Aborts when the client has left. */
   readonly left?: AbortSignal | undefined;
+  /** Reads the body without a web stream, where the server has something faster. Called at most once. */
+  readonly readBody?: (() => PartReader) | undefined;
 }
 
 export interface GatewayEnv {

@@ -11,6 +11,8 @@ export interface BodyLimits {
 
 /** What lies ready while what came before is sent; and the longest part that is given. */
 const AHEAD_BYTES = 1024 * 1024;
+/** How long a part waits to become so long: each is a frame of its own, and small ones cost as much as large ones. */
+const GATHER_MS = 1;
 
 /** Parts below this are put together, in blocks of so many bytes. */
 const SMALL_BYTES = 16 * 1024;
@@ -18,7 +20,7 @@ const GATHER_BYTES = 64 * 1024;
 const NOTHING: Uint8Array = new Uint8Array(0);
 
 /** What is used of a reader: the types of the runtimes differ in the rest. */
-interface PartReader {
+export interface PartReader {
   read(): Promise<{ done: boolean; value?: Uint8Array | undefined }>;
   cancel(): Promise<void>;
 }
@@ -33,6 +35,10 @@ export class UploadBody {
   #readBytes = 0;
   /** Of a reading under way: resolves when `#parts`, `#ended` or `failure` have changed. */
   #reading: Promise<void> | undefined;
+  #readingSinceMs = 0;
+  #stallTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Ends the reading under way. */
+  #giveUpReading: (() => void) | undefined;
   #ended = false;
   /** Where small parts are put together; the reader of `parts` has it until it asks for the next one. */
   #joined: Uint8Array | undefined;
@@ -43,7 +49,7 @@ export class UploadBody {
 
   /** Throws GATEWAY_BODY_TOO_LARGE. */
   constructor(
-    body: ReadableStream<Uint8Array> | null,
+    body: ReadableStream<Uint8Array> | PartReader | null,
     contentLength: string | undefined,
     limits: BodyLimits,
   ) {
@@ -51,7 +57,7 @@ export class UploadBody {
     this.totalBytes =
       contentLength !== undefined && /^\d{1,15}$/.test(contentLength) ? Number(contentLength) : undefined;
     if ((this.totalBytes ?? 0) > limits.maxBodyBytes) throw tooLarge(limits.maxBodyBytes);
-    this.#reader = body?.getReader();
+    this.#reader = body && "getReader" in body ? body.getReader() : (body ?? undefined);
     if (!body) this.#ended = true;
   }
 
@@ -82,7 +88,7 @@ export class UploadBody {
 
   /**
    * The next `count` bytes as they come; undefined: all there are. A part is valid until the next one is asked for;
-   * meanwhile up to 1 MiB is read ahead. With `isLast` nothing may follow, which is found out before the last part is
+   * meanwhile up to 1 MiB is read ahead. What follows within a millisecond goes into the same part. With `isLast` nothing may follow, which is found out before the last part is
    * given, so that a tensor is never whole for its receiver when the body was wrong.
    */
   async *parts(count: number | undefined, isLast: boolean): AsyncGenerator<Uint8Array, void, undefined> {
@@ -92,6 +98,7 @@ export class UploadBody {
         if (count === undefined) return;
         throw this.#truncated(left);
       }
+      await this.#waitFor(Math.min(left, AHEAD_BYTES));
       const part = this.#takeSome(Math.min(left, AHEAD_BYTES));
       left -= part.length;
       if (left === 0 && isLast) await this.#expectEnd();
@@ -103,7 +110,7 @@ export class UploadBody {
 
   /** No more of it is wanted. */
   async cancel(): Promise<void> {
-    this.#ended = true;
+    this.#end();
     this.#parts = [];
     this.#waitingBytes = 0;
     await this.#reader?.cancel().catch(() => {});
@@ -146,6 +153,22 @@ export class UploadBody {
     }
   }
 
+  /** Until so much lies there, the body is at its end, or `GATHER_MS` have passed. */
+  async #waitFor(byteCount: number): Promise<void> {
+    if (this.#waitingBytes >= byteCount || this.#ended || this.failure) return;
+    let isLate = false;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(() => {
+        isLate = true;
+        resolve();
+      }, GATHER_MS);
+    });
+    while (this.#waitingBytes < byteCount && !isLate && !this.#ended && !this.failure)
+      await Promise.race([this.#readOnce(), late]);
+    clearTimeout(timer);
+  }
+
   async #expectEnd(): Promise<void> {
     if (this.#waitingBytes > 0 || (await this.#readMore()))
       throw this.#fail(
@@ -171,26 +194,47 @@ export class UploadBody {
   }
 
   async #read(): Promise<void> {
-    if (!this.#reader) return;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const stalled = new Promise<"stalled">((resolve) => {
-      timer = setTimeout(() => resolve("stalled"), this.#limits.uploadStallMs);
-    });
+    const reader = this.#reader;
+    if (!reader) return;
+    this.#readingSinceMs = performance.now();
+    this.#stallTimer ??= setTimeout(() => this.#checkStall(), this.#limits.uploadStallMs);
     try {
-      const step = await Promise.race([this.#reader.read(), stalled]);
-      if (step === "stalled") {
-        const { uploadStallMs } = this.#limits;
-        const why = `Nothing of the body came for ${uploadStallMs} ms`;
-        this.#fail(new GatewayError(408, "GATEWAY_UPLOAD_STALLED", why));
-      } else if (step.done || !step.value) this.#ended = true;
+      // No timer and no race for each part: they would cost as much as the part.
+      const step = await new Promise<Awaited<ReturnType<PartReader["read"]>> | undefined>(
+        (resolve, reject) => {
+          this.#giveUpReading = () => resolve(undefined);
+          reader.read().then(resolve, reject);
+        },
+      );
+      if (!step) return;
+      if (step.done || !step.value) this.#end();
       else this.#arrived(step.value);
     } catch {
       this.#fail(
         new GatewayError(400, "GATEWAY_BODY_TRUNCATED", "The client left in the middle of the body"),
       );
     } finally {
-      clearTimeout(timer);
+      this.#giveUpReading = undefined;
     }
+  }
+
+  #checkStall(): void {
+    const { uploadStallMs } = this.#limits;
+    this.#stallTimer = undefined;
+    if (!this.#giveUpReading) return; // nobody waits for the client: the next read begins to count
+    const quietMs = performance.now() - this.#readingSinceMs;
+    if (quietMs < uploadStallMs - 1) {
+      this.#stallTimer = setTimeout(() => this.#checkStall(), uploadStallMs - quietMs);
+      return;
+    }
+    const why = `Nothing of the body came for ${uploadStallMs} ms`;
+    this.#fail(new GatewayError(408, "GATEWAY_UPLOAD_STALLED", why));
+    this.#giveUpReading?.();
+  }
+
+  #end(): void {
+    this.#ended = true;
+    clearTimeout(this.#stallTimer);
   }
 
   #arrived(part: Uint8Array): void {
@@ -230,6 +274,7 @@ export class UploadBody {
   }
 
   #fail(error: GatewayError): GatewayError {
+    clearTimeout(this.#stallTimer);
     this.failure ??= error;
     return this.failure;
   }

@@ -95,7 +95,7 @@ async function inject(
     checkTopic(topic);
     const options = sendOptions(c, query);
     const peers = targets();
-    body = new UploadBody(c.req.raw.body, c.req.header("content-length"), limits);
+    body = new UploadBody(c.env?.readBody?.() ?? c.req.raw.body, c.req.header("content-length"), limits);
     const description = {
       contentType: c.req.header("content-type"),
       dtype: c.req.header("asoc-dtype"),

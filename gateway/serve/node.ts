@@ -1,10 +1,11 @@
 /** Node.js: @hono/node-server, and ws for WebSockets. */
-import { createServer, type Server } from "node:http";
+import { createServer, type IncomingMessage, type Server } from "node:http";
 import { type HttpBindings, serve, upgradeWebSocket, type WebSocketServerLike } from "@hono/node-server";
 import { WebSocketServer } from "ws";
 import type { Gateway } from "../gateway.ts";
 import type { RequestInfo } from "../http.ts";
 import type { Listening } from "./listening.ts";
+import { IncomingParts } from "./node_body.ts";
 import { answerRefused } from "./node_refusals.ts";
 
 /** A client may take so long for its headers; its body is watched as it is read. */
@@ -24,7 +25,10 @@ export function listen(gateway: Gateway, host: string, port: number): Promise<Li
         const info = Object.defineProperty(env as HttpBindings & RequestInfo, "left", {
           get: () => request.signal, // made when it is asked for
         });
-        Object.assign(info, { address: incoming.socket.remoteAddress });
+        Object.assign(info, {
+          address: incoming.socket.remoteAddress,
+          readBody: () => new IncomingParts(incoming as IncomingMessage), // no HTTP/2 here
+        });
         return gateway.fetch(request, info);
       },
       hostname: host,

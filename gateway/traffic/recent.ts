@@ -4,40 +4,70 @@
  */
 import { encodeNpyHeader, parseDType } from "../../src/mod.ts";
 
-/** The bytes of one tensor: first on their way, then whole. */
+/** Memory of a tensor that went is taken for one that comes if it is at most so much larger. */
+const MOST_REUSED_FACTOR = 1.25;
+
+/** The bytes of one tensor: first on their way, then whole. Of known length they lie in one piece, made as the first ones come. */
 export class Capture {
   readonly #parts: Uint8Array[] = [];
-  readonly #whole: Uint8Array | undefined;
   /** An npy header lies in front of the bytes, so that the file is one piece. */
-  readonly #headBytes: number;
-  readonly reservedBytes: number;
+  readonly #head: Uint8Array;
+  /** Undefined: nobody knows how long it will be. */
+  readonly #totalBytes: number | undefined;
+  #memory: Uint8Array | undefined;
+  /** Somebody has seen the memory, and may still be reading it. */
+  #isLent = false;
   length = 0;
   /** Streams that fill it, or wait for it: several when one tensor goes to several peers. */
   users = 0;
   state: "live" | "kept" | "gone" = "live";
   goneAtMs: number | undefined;
 
-  /** Throws RangeError when there is no such memory. */
   constructor(totalBytes: number | undefined, head: Uint8Array = new Uint8Array(0)) {
-    this.#headBytes = head.length;
-    this.reservedBytes = totalBytes ?? 0;
-    if (totalBytes === undefined) return;
-    this.#whole = new Uint8Array(head.length + totalBytes);
-    this.#whole.set(head);
+    this.#totalBytes = totalBytes;
+    this.#head = head;
+  }
+
+  get reservedBytes(): number {
+    return this.#totalBytes ?? 0;
+  }
+  /** What `prepare` has still to get; 0: nothing. */
+  get missingBytes(): number {
+    if (this.#totalBytes === undefined || this.#memory) return 0;
+    return this.#head.length + this.#totalBytes;
+  }
+
+  /** Gets its memory: `used` if it fits, which saves the pages' first touch. Throws RangeError when there is none. */
+  prepare(used: Uint8Array | undefined): void {
+    const byteCount = this.missingBytes;
+    const fits = used && used.length >= byteCount && used.length <= byteCount * MOST_REUSED_FACTOR;
+    this.#memory = fits ? used : new Uint8Array(byteCount);
+    this.#memory.set(this.#head);
+  }
+
+  /** Its memory, for another tensor, unless somebody may still look at it. Only of one that is gone. */
+  reuse(): Uint8Array | undefined {
+    const memory = this.#isLent ? undefined : this.#memory;
+    this.#memory = undefined;
+    return memory;
   }
 
   /** False: they do not fit. */
   append(bytes: Uint8Array): boolean {
-    if (!this.#whole) this.#parts.push(bytes.slice());
-    else if (this.#headBytes + this.length + bytes.length > this.#whole.length) return false;
-    else this.#whole.set(bytes, this.#headBytes + this.length);
-    this.length += bytes.length;
+    const end = this.length + bytes.length;
+    if (this.#totalBytes === undefined) this.#parts.push(bytes.slice());
+    else if (end > this.#totalBytes || !this.#memory) return false;
+    else this.#memory.set(bytes, this.#head.length + this.length);
+    this.length = end;
     return true;
   }
 
   /** All of it, in one piece, shared: nobody may write to it. */
   get bytes(): Uint8Array {
-    if (this.#whole) return this.#whole.subarray(this.#headBytes, this.#headBytes + this.length);
+    if (this.#memory) {
+      this.#isLent = true;
+      return this.#memory.subarray(this.#head.length, this.#head.length + this.length);
+    }
     if (this.#parts.length !== 1) {
       const joined = new Uint8Array(this.length);
       let at = 0;
@@ -52,7 +82,9 @@ export class Capture {
 
   /** As an npy file in one piece; undefined: it has no such header. */
   get npy(): Uint8Array | undefined {
-    return this.#headBytes > 0 ? this.#whole : undefined;
+    if (this.#head.length === 0 || !this.#memory) return undefined;
+    this.#isLent = true;
+    return this.#memory.subarray(0, this.#head.length + this.length);
   }
 }
 
@@ -116,11 +148,14 @@ export class RecentTensors {
       this.skipped++;
       return undefined;
     }
-    const capture = hasRoom ? makeCapture(totalBytes, dtype, shape) : undefined;
-    if (!capture) {
+    if (!hasRoom) {
       this.refused++;
       return undefined;
     }
+    const capture = new Capture(
+      totalBytes,
+      totalBytes === undefined ? undefined : npyHead(dtype, shape, totalBytes),
+    );
     this.#reservedBytes += reserve;
     this.#live.add(capture);
     return capture;
@@ -131,7 +166,7 @@ export class RecentTensors {
     if (capture.state !== "live" || offset > capture.length) return;
     const fresh = bytes.subarray(capture.length - offset); // another of its users was faster
     if (fresh.length === 0) return;
-    if (!capture.append(fresh)) {
+    if ((capture.missingBytes > 0 && !this.#prepare(capture, nowMs)) || !capture.append(fresh)) {
       this.drop(capture, nowMs);
       return;
     }
@@ -159,6 +194,25 @@ export class RecentTensors {
     capture.goneAtMs = nowMs;
   }
 
+  /** Its first bytes are here: the oldest make room for all of it, and one of them leaves its memory. */
+  #prepare(capture: Capture, nowMs: number): boolean {
+    let used: Uint8Array | undefined;
+    while (this.#usedBytes + capture.reservedBytes > this.budgetBytes) {
+      const [oldest] = this.#kept;
+      if (!oldest) break; // the rest is on its way too: makeRoom judges as it comes
+      this.evicted++;
+      this.drop(oldest, nowMs);
+      used = oldest.reuse();
+    }
+    try {
+      capture.prepare(used);
+      return true;
+    } catch {
+      this.refused++;
+      return false; // the machine has not that much
+    }
+  }
+
   #makeRoom(newest: Capture, nowMs: number): void {
     while (this.#usedBytes > this.budgetBytes) {
       const [oldest] = this.#kept;
@@ -170,18 +224,6 @@ export class RecentTensors {
       this.evicted++;
       this.drop(oldest, nowMs);
     }
-  }
-}
-
-function makeCapture(
-  totalBytes: number | undefined,
-  dtype: string | undefined,
-  shape: readonly number[],
-): Capture | undefined {
-  try {
-    return new Capture(totalBytes, totalBytes === undefined ? undefined : npyHead(dtype, shape, totalBytes));
-  } catch {
-    return undefined; // the machine has not that much
   }
 }
 

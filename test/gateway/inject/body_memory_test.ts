@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { UploadBody } from "../../../gateway/inject/body.ts";
 
-const LIMITS = { maxBodyBytes: 64 * 1024 * 1024, uploadStallMs: 60_000 };
+const LIMITS = { maxBodyBytes: 64 * 1024 * 1024, uploadStallMs: 1000 };
 
 function bodyOf(parts: Iterable<Uint8Array>): UploadBody {
   const iterator = parts[Symbol.iterator]();
