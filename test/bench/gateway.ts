@@ -32,7 +32,8 @@ async function couple(runtime: RuntimeName, kind: "gateway" | "bare"): Promise<C
   const script = "test/bench/roles/gateway_node.ts";
   const far = await Role.start(Process.script(runtime, script, ["[]", "bare"]));
   const peers = JSON.stringify([`127.0.0.1:${far.port}`]);
-  const role = await Role.start(Process.script(runtime, script, [peers, kind]));
+  const sink = String(far.process.events.find(({ event }) => event === "ready")?.sinkPort);
+  const role = await Role.start(Process.script(runtime, script, [peers, kind, sink]));
   const ready = role.process.events.find(({ event }) => event === "ready");
   return {
     role,
@@ -85,6 +86,8 @@ interface Row {
   readonly downRatio: Spread;
   readonly up: Spread;
   readonly upRatio: Spread;
+  /** Over the bare server that sends the upload on to a plain socket: as many processes, as many copies. */
+  readonly relayRatio: Spread;
   readonly eventMs: { readonly p50: number; readonly p99: number };
   readonly held: { readonly gateway: Held; readonly bare: Held; readonly ratio: Spread };
   readonly stream: Spread;
@@ -106,6 +109,7 @@ async function transfers(gateway: Couple, bare: Couple, rounds: number) {
     downRatio: [] as number[],
     up: [] as number[],
     upRatio: [] as number[],
+    relayRatio: [] as number[],
   };
   await exchange(gateway.httpPort, TOPIC, body);
   for (let round = -1; round < rounds; round++) {
@@ -115,16 +119,27 @@ async function transfers(gateway: Couple, bare: Couple, rounds: number) {
       await exchange(bare.httpPort, "/blocks"),
     );
     const down = await exchange(gateway.httpPort, `${TOPIC}/latest.npy`);
-    const bareUp = await exchange(bare.httpPort, "/data", body);
-    const up = await exchange(gateway.httpPort, TOPIC, body);
     if (round < 0) continue; // it warms up
     found.down.push(down);
     found.downRatio.push(down / bareDown);
+  }
+  for (let round = -1; round < rounds; round++) {
+    const bareUp = await exchange(bare.httpPort, "/data", body);
+    const up = await exchange(gateway.httpPort, TOPIC, body);
+    const relay = await exchange(bare.httpPort, "/relay", body);
+    if (round < 0) continue;
     found.up.push(up);
     found.upRatio.push(up / bareUp);
+    found.relayRatio.push(up / relay);
   }
-  const { down, downRatio, up, upRatio } = found;
-  return { down: spread(down), downRatio: spread(downRatio), up: spread(up), upRatio: spread(upRatio) };
+  const { down, downRatio, up, upRatio, relayRatio } = found;
+  return {
+    down: spread(down),
+    downRatio: spread(downRatio),
+    up: spread(up),
+    upRatio: spread(upRatio),
+    relayRatio: spread(relayRatio),
+  };
 }
 
 /** From the call of send() to the event that says so at a client. */
@@ -245,13 +260,13 @@ const mb = (bytesPerSecond: number) => (bytesPerSecond / 1e6).toFixed(0);
 
 function markdown(rows: readonly Row[]): string[] {
   return [
-    "64 MiB down and up by HTTP over loopback, beside the bare HTTP server of the same runtime and library; up, the gateway's goes on to another node and is acknowledged. GB/s.",
+    "64 MiB down and up by HTTP over loopback, beside the bare HTTP server of the same runtime and library; up, the gateway's goes on to another node and is acknowledged: beside that server once more, sending it on to a plain socket. GB/s.",
     "",
-    "| runtime | down | of the bare server | up | of the bare server | event to client, p50 | p99 |",
-    "|---|---:|---:|---:|---:|---:|---:|",
+    "| runtime | down | of the bare server | up | of the bare server | of a bare relay | event to client, p50 | p99 |",
+    "|---|---:|---:|---:|---:|---:|---:|---:|",
     ...rows.map(
-      ({ runtime, down, downRatio, up, upRatio, eventMs }) =>
-        `| ${NAMES[runtime]} | ${text(down, gb)} | ${text(downRatio, two)} | ${text(up, gb)} | ${text(upRatio, two)} | ${two(eventMs.p50)} ms | ${two(eventMs.p99)} ms |`,
+      ({ runtime, down, downRatio, up, upRatio, relayRatio, eventMs }) =>
+        `| ${NAMES[runtime]} | ${text(down, gb)} | ${text(downRatio, two)} | ${text(up, gb)} | ${text(upRatio, two)} | ${text(relayRatio, two)} | ${two(eventMs.p50)} ms | ${two(eventMs.p99)} ms |`,
     ),
     "",
     `A stream held at ${mb(HELD_BYTES_PER_SECOND)} MB/s beside ${CLIENTS} clients of events at 2 a second each, on the gateway and on a bare server; and a stream as fast as it goes with a tap that reads nothing, over the same without:`,

@@ -1,10 +1,11 @@
 /**
- * A node that serves HTTP: `gateway_node.ts PEERS KIND`, KIND "gateway" for the gateway, "bare" for the control, which is the
- * same library and HTTP server with nothing behind it. Commands beside those of role.ts:
+ * A node that serves HTTP: `gateway_node.ts PEERS KIND SINK`, KIND "gateway" for the gateway, "bare" for the control, which is
+ * the same library and HTTP server with nothing behind it but a relay of uploads to the plain socket SINK of another one. Commands beside those of role.ts:
  *
  *   {"cmd":"stream","seconds":n,"tensorBytes":n,"bytesPerSecond":n}   tensors to the peer, held at a rate if there is one
  *   {"cmd":"tell","count":n,"everyMs":n}                             small tensors whose metadata says when they were sent
  */
+import { connect, createServer, type Socket } from "node:net";
 import { serve } from "@hono/node-server";
 import { Hono } from "hono";
 import { createGateway, serveGateway } from "../../../gateway/mod.ts";
@@ -14,7 +15,7 @@ import { fill, say, serveCommands, sharedNowUs } from "./role.ts";
 const MiB = 1024 * 1024;
 const BULK_BYTES = 64 * MiB;
 const EVENT_EVERY_MS = 500;
-const [peers = "[]", kind = "gateway"] = process.argv.slice(2);
+const [peers = "[]", kind = "gateway", sink = ""] = process.argv.slice(2);
 const node = await join({
   apiKey: "bench".repeat(8),
   host: "127.0.0.1",
@@ -60,6 +61,20 @@ function bareApp(): Hono {
     }
     return c.json({ bytes });
   });
+  let relay: Socket | undefined;
+  app.post("/relay", async (c) => {
+    relay ??= connect(Number(sink), "127.0.0.1").setNoDelay();
+    const socket = relay;
+    const taken = new Promise((resolve) => socket.once("data", resolve));
+    const reader = c.req.raw.body?.getReader();
+    for (;;) {
+      const { done, value } = (await reader?.read()) ?? { done: true, value: undefined };
+      if (done) break;
+      if (value && !socket.write(value)) await new Promise((resolve) => socket.once("drain", resolve));
+    }
+    await taken;
+    return c.json({});
+  });
   const clients = new Set<ReadableStreamDefaultController<Uint8Array>>();
   setInterval(() => {
     const event = new TextEncoder().encode(`event: stream\ndata: ${"x".repeat(600)}\n\n`);
@@ -78,6 +93,25 @@ function bareApp(): Hono {
     return new Response(body, { headers: { "content-type": "text/event-stream" } });
   });
   return app;
+}
+
+/** A plain socket that answers every 64 MiB with a byte. */
+function listenSink(): Promise<number> {
+  const server = createServer((socket) => {
+    let bytes = 0;
+    socket.on("data", (part) => {
+      bytes += part.length;
+      if (bytes < BULK_BYTES) return;
+      bytes -= BULK_BYTES;
+      socket.write("k");
+    });
+  });
+  return new Promise((resolve) => {
+    server.listen(0, "127.0.0.1", () => {
+      const at = server.address();
+      resolve(typeof at === "object" && at ? at.port : 0);
+    });
+  });
 }
 
 interface DenoServe {
@@ -148,7 +182,7 @@ async function tell(count: number, everyMs: number): Promise<void> {
 
 const httpPort = await listen();
 if (peers !== "[]") await node.peers.wait(1);
-say({ event: "ready", port: node.port, httpPort, id: node.id });
+say({ event: "ready", port: node.port, httpPort, sinkPort: await listenSink(), id: node.id });
 await serveCommands(async (command) => {
   const { cmd, seconds, tensorBytes, count } = command;
   const { bytesPerSecond = 0, everyMs = 0 } = command as { bytesPerSecond?: number; everyMs?: number };
