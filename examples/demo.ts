@@ -55,6 +55,7 @@ class DemoPeer {
     this.child = spawn(command[0] as string, [...command.slice(1), ...args], {
       env,
       stdio: ["pipe", "pipe", "inherit"],
+      detached: process.platform !== "win32", // Ctrl-C is for the demo alone: it tells them to close
     });
     this.child.on("exit", (code) => {
       if (code !== 0) fail(`the ${name} process ended with ${code}`);

@@ -43,6 +43,6 @@ test("with --stay it goes on behind a gateway, and each line that it prints for 
     if (line.includes("-o ")) assert.equal(stdout.subarray(1, 6).toString(), "NUMPY");
     if (line.includes("/events")) assert.match(stdout.toString(), /event: tensor/);
   }
-  demo.child.kill("SIGINT");
+  demo.kill("SIGINT"); // all that the terminal would reach
   assert.equal(await demo.exitWithin(20_000), 0);
 });
