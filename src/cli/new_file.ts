@@ -8,6 +8,7 @@ import { randomBytes } from "node:crypto";
 import { unlinkSync } from "node:fs";
 import { type FileHandle, link, open, rename, stat, unlink } from "node:fs/promises";
 import { join } from "node:path";
+import { diskError } from "./disk_errors.ts";
 
 /** Names whose last number is remembered, so that the thousandth file of one name does not try a thousand. */
 const MAX_REMEMBERED_NAMES = 1024;
@@ -45,7 +46,10 @@ export class NewFile {
     this.#handle = handle;
   }
 
-  /** An empty file in `dir`. `kind` ends its temporary name. Rejects with what the disk rejects with. */
+  /**
+   * An empty file in `dir`. `kind` ends its temporary name. Rejects with ASOC_DISK_FULL, ASOC_OUT_OF_DESCRIPTORS, or what
+   * else the disk rejects with; so do the methods.
+   */
   static async create(dir: string, kind: "tmp" | "part" = "tmp"): Promise<NewFile> {
     const path = join(dir, `.asoc-${randomBytes(8).toString("hex")}.${kind}`);
     temporaries.add(path);
@@ -53,7 +57,7 @@ export class NewFile {
       return new NewFile(dir, path, await open(path, "wx"));
     } catch (error) {
       temporaries.delete(path);
-      throw error;
+      throw diskError(error);
     }
   }
 
@@ -65,7 +69,7 @@ export class NewFile {
   /** Appends `part`, which is the caller's again when this resolves. */
   async write(part: Uint8Array): Promise<void> {
     for (let at = 0; at < part.length; ) {
-      const { bytesWritten } = await this.#handle.write(part, at, part.length - at);
+      const { bytesWritten } = await this.#handle.write(part, at, part.length - at).catch(refused);
       at += bytesWritten;
       this.#bytes += bytesWritten;
     }
@@ -74,9 +78,9 @@ export class NewFile {
   /** Ends the writing; with `sync` the bytes are on the disk then, and not only with the system. */
   async close({ sync = false } = {}): Promise<void> {
     if (!this.#isOpen) return;
-    if (sync) await this.#handle.sync();
+    if (sync) await this.#handle.sync().catch(refused);
     this.#isOpen = false;
-    await this.#handle.close();
+    await this.#handle.close().catch(refused); // some file systems find out only now that they are full
   }
 
   /** Gives the closed file its name in its directory, or the next free one: `name.ext`, `name-2.ext`, … Resolves to the path. */
@@ -85,7 +89,7 @@ export class NewFile {
     const key = `${base}.${extension}`;
     for (let number = lastNumbers.get(key) ?? 1; ; number++) {
       const file = number === 1 ? key : `${base}-${number}.${extension}`;
-      if (!(await renameToNew(this.path, file))) continue;
+      if (!(await renameToNew(this.path, file).catch(refused))) continue;
       this.#exists = false;
       temporaries.delete(this.path);
       remember(key, number);
@@ -101,6 +105,10 @@ export class NewFile {
     await unlink(this.path).catch(() => {});
     temporaries.delete(this.path);
   }
+}
+
+function refused(error: unknown): never {
+  throw diskError(error);
 }
 
 function remember(key: string, number: number): void {

@@ -1,6 +1,7 @@
 /** Arriving tensors: to files, or counted and thrown away. Shared by `serve` and `recv`. */
 import type { IncomingStream, NodeEvent, Peer } from "../mod.ts";
 import type { Flags } from "./args.ts";
+import { checkRoom, reasonForPeer } from "./disk_errors.ts";
 import { isBulk, isEchoRequest, MAX_ECHO_BYTES } from "./echo.ts";
 import { writeTensor } from "./files.ts";
 import type { Output } from "./output.ts";
@@ -14,7 +15,7 @@ import {
 } from "./receive_reports.ts";
 import { SINK_FORMATS, type SinkFormat } from "./tensor_format.ts";
 import { TensorSink } from "./tensor_sink.ts";
-import { plainText, secondsSince } from "./text.ts";
+import { secondsSince } from "./text.ts";
 
 /** Files that are written at once; further tensors wait in memory. */
 const MAX_OPEN_FILES = 128;
@@ -158,6 +159,7 @@ export class Receiver {
     else this.#writing++;
     let claimed = 0;
     let refused = false;
+    let shown: AsyncGenerator<Uint8Array, void, undefined> | undefined;
     try {
       const claim = () => {
         const isWanted = this.#claim();
@@ -165,15 +167,18 @@ export class Receiver {
         else refused = true;
         return isWanted;
       };
+      if (stream.totalBytes !== undefined) await checkRoom(out, stream.totalBytes);
       const parts = await this.#partsOf(stream);
       if (!parts) return "bench";
-      const result = await this.#write(stream, this.#shown(parts), out, claim);
+      shown = this.#shown(parts);
+      const result = await this.#write(stream, onlyForward(shown), out, claim);
       return refused && result.files.length === 0 ? undefined : result;
     } catch (error) {
       this.#claimed -= claimed;
-      stream.cancel(plainText(error instanceof Error ? error.message : String(error)));
+      stream.cancel(reasonForPeer(error));
       throw error;
     } finally {
+      await shown?.return();
       const next = this.#waiting.shift();
       if (next) next();
       else this.#writing--;
@@ -238,6 +243,11 @@ export class Receiver {
     this.failed++;
     reportFailed(this.#output, peer, stream, error);
   }
+}
+
+/** Without its `return`: whoever stops in the midst of it has yet to say why, and that is what the sender is to hear. */
+function onlyForward(parts: AsyncGenerator<Uint8Array, void, undefined>): AsyncIterable<Uint8Array> {
+  return { [Symbol.asyncIterator]: () => ({ next: () => parts.next() }) };
 }
 
 /** `rest` with the step that was taken from it already. */

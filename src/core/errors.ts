@@ -69,6 +69,9 @@ export type AsocErrorCode =
   | "ASOC_PORT_IN_USE"
   | "ASOC_UNKNOWN_PEER"
   | "ASOC_NO_PEERS"
+  // this machine has no more of something
+  | "ASOC_DISK_FULL"
+  | "ASOC_OUT_OF_DESCRIPTORS"
   // local end of life
   | "ASOC_CLOSED"
   | "ASOC_RELEASED"

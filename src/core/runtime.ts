@@ -91,7 +91,7 @@ export interface Capabilities {
 /** TCP and UDP of one runtime. TCP_NODELAY is always on. */
 export interface Transport {
   readonly capabilities: Capabilities;
-  /** Fails with ASOC_CONNECTION_REFUSED, ASOC_DIAL_TIMEOUT or ASOC_UNREACHABLE. */
+  /** Fails with ASOC_CONNECTION_REFUSED, ASOC_DIAL_TIMEOUT, ASOC_OUT_OF_DESCRIPTORS or ASOC_UNREACHABLE. */
   dial(to: Address, options: DialOptions): Promise<Conn>;
   /** Fails with ASOC_PORT_IN_USE. Port 0 takes a free one. */
   listen(at: Address, accept: (conn: Conn) => void): Promise<Listener>;

@@ -8,7 +8,7 @@ function codeOf(cause: unknown): string {
   return typeof code === "string" ? code : typeof name === "string" ? name : "";
 }
 
-/** Why a dial failed. */
+/** Why a dial failed. Deno tells the want of descriptors by the system's number alone. */
 export function dialFailure(to: Address, cause: unknown): ConnectionError {
   const where = formatAddress(to);
   const code = codeOf(cause);
@@ -22,6 +22,13 @@ export function dialFailure(to: Address, cause: unknown): ConnectionError {
   if (code === "ETIMEDOUT" || code === "TimedOut") return dialTimeout(to, undefined, cause);
   if (code === "ENOTFOUND" || code === "EAI_AGAIN") {
     return new ConnectionError("ASOC_UNREACHABLE", `${where}: the host name is unknown`, { cause });
+  }
+  if (code === "EMFILE" || code === "ENFILE" || /\(os error 2[34]\)/.test(describe(cause))) {
+    return new ConnectionError(
+      "ASOC_OUT_OF_DESCRIPTORS",
+      `${where}: this process has no file descriptor left (ulimit -n)`,
+      { cause },
+    );
   }
   return new ConnectionError("ASOC_UNREACHABLE", `${where}: ${describe(cause)}`, { cause });
 }

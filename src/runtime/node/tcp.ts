@@ -222,7 +222,8 @@ function listen(at: Address, accept: (conn: Conn) => void, direct: boolean): Pro
       socket.resume();
       socket.read(0);
     });
-    server.once("error", (error) => reject(listenFailure(at, error)));
+    // Once it listens, an error is a connection that could not be taken, such as for want of file descriptors: the next may be.
+    server.on("error", (error) => reject(listenFailure(at, error)));
     server.listen({ host: at.host, port: at.port }, () => {
       const bound = server.address();
       const port = typeof bound === "object" && bound ? bound.port : at.port;
