@@ -131,7 +131,7 @@ export class VirtualTime {
 /** One host's view of the time: counts its own timers, and its wall clock may be wrong. */
 export class SimClock implements Clock {
   readonly #time: VirtualTime;
-  readonly #skewS: number;
+  #skewS: number;
   #live = 0;
 
   constructor(time: VirtualTime, skewS = 0) {
@@ -146,6 +146,11 @@ export class SimClock implements Clock {
 
   nowMs(): number {
     return this.#time.nowMs();
+  }
+
+  /** Somebody sets the wall clock; the other one goes on. */
+  jump(seconds: number): void {
+    this.#skewS += seconds;
   }
 
   unixMs(): number {
