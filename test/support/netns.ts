@@ -110,6 +110,15 @@ export class Network implements Disposable {
     ip("-n", this.host(index).netns, "link", "set", "eth0", state);
   }
 
+  /** The host gets another address in place of the one that it had, as from another DHCP server. Returns the new one. */
+  renumber(index: number): string {
+    const { netns, address } = this.host(index);
+    const next = address.replace(/\d+$/, (last) => String(Number(last) + 100));
+    ip("-n", netns, "address", "delete", `${address}/24`, "dev", "eth0");
+    ip("-n", netns, "address", "add", `${next}/24`, "broadcast", "10.77.0.255", "dev", "eth0");
+    return next;
+  }
+
   /** Whatever comes to the host is dropped from now on; what it sends still leaves. Needs `whyNoFilters`. */
   deafen(index: number): void {
     ipWith(DEAF, "netns", "exec", this.host(index).netns, "nft", "-f", "-");
