@@ -13,7 +13,7 @@ import { parseArgs } from "node:util";
 const ROOT = join(import.meta.dirname, "..");
 const EVERYWHERE = ["core", "runtime", "sim"];
 /** Each starts processes or namespaces; one file at a time keeps their timings honest on two cores. */
-const PROCESSES = ["gateway", "cli", "process", "interop", "net", "examples", "package"];
+const PROCESSES = ["gateway", "cli", "process", "adversary", "interop", "net", "examples", "package"];
 const SUITE_TIMEOUT_MS = 15 * 60_000;
 
 interface Tally {

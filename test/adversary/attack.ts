@@ -1,0 +1,20 @@
+/**
+ * One attack of docs/security.md. Its title is the one that the table there names; what becomes of it is asserted in `play`,
+ * also where the outcome is that it works.
+ */
+import { appendFileSync } from "node:fs";
+
+export interface Attack<Scene> {
+  readonly title: string;
+  /** "works": not protected, and the test shows it. */
+  readonly outcome: "refused" | "bounded" | "detected" | "works";
+  /** Resolves with how the victim has named it: an error code, a reason, or a counter. */
+  readonly play: (scene: Scene) => Promise<string>;
+}
+
+/** A line for `npm run test:adversary`, which names the file. */
+export function note(runtime: string, attack: { title: string; outcome: string }, named: string): void {
+  const path = process.env.ASOC_ADVERSARY_LOG;
+  const { title, outcome } = attack;
+  if (path) appendFileSync(path, `${JSON.stringify({ runtime, title, outcome, named })}\n`);
+}

@@ -1,0 +1,95 @@
+/** Attacks from the path between two honest nodes that prove themselves to each other, without TLS. */
+import assert from "node:assert/strict";
+import { crc32 } from "node:zlib";
+import { Peer } from "../process/peer.ts";
+import { sha256, TYPE } from "../support/raw_peer.ts";
+import { OP, splitRecords, u32 } from "../support/raw_x1.ts";
+import type { Attack } from "./attack.ts";
+import { relayTo } from "./relay.ts";
+import { COMMUNITY, type Scene } from "./scene.ts";
+
+const BYTES = 3000;
+
+/** An honest sender that reaches the victim through `port`. */
+function sender(scene: Scene, address: string): Promise<Peer> {
+  return Peer.start(scene.runtime, { apiKey: scene.key, community: COMMUNITY, peers: [address] });
+}
+
+export const PATH_ATTACKS: readonly Attack<Scene>[] = [
+  {
+    title: "a handshake that is passed on, and a tensor that is changed afterwards: taken as verified",
+    outcome: "works",
+    play: async (scene) => {
+      const forged = Buffer.alloc(BYTES, 0x66);
+      let read: Buffer = Buffer.alloc(0);
+      await using middle = await relayTo(scene.victim.port, (came) => {
+        if (came.type === TYPE.DATA && came.payload.length === BYTES) {
+          read = Buffer.from(came.payload);
+          return { ...came, payload: forged };
+        }
+        if (came.type === TYPE.CONTROL) {
+          for (const each of splitRecords(came.payload, came.streamId))
+            if (each.op === OP.CLOSE) u32(crc32(forged)).copy(each.body, 20); // anybody can compute it
+        }
+        return came;
+      });
+      await using honest = await sender(scene, middle.address);
+      await honest.event("joined", { id: scene.victim.id });
+      const [sent] = await honest.send(scene.victim.id, { bytes: BYTES });
+      const came = await scene.says("tensor", { peer: honest.id });
+      assert.equal(came.sha256, sha256(forged), "what the one in the middle has made of it");
+      assert.equal(sha256(read), sent?.sha256, "and has read");
+      return "delivery: verified";
+    },
+  },
+  {
+    title: "a handshake with one changed bit in CAPS: both proofs fail",
+    outcome: "refused",
+    play: async (scene) => {
+      await using middle = await relayTo(scene.victim.port, (came, from) => {
+        // The dialler's labels, limits, capabilities: here its boot epoch.
+        if (from === "dialler" && came.type === TYPE.CONTROL && came.payload[0] === OP.CAPS)
+          came.payload.writeUInt8(came.payload.readUInt8(67) ^ 1, 67);
+        return came;
+      });
+      await using honest = await sender(scene, middle.address);
+      const failed = await honest.event("dialFailed");
+      assert.equal(failed.cause, "ASOC_BAD_PROOF", String(failed.message));
+      assert.deepEqual(scene.victim.all("joined", { id: honest.id }), []);
+      return "ASOC_BAD_PROOF";
+    },
+  },
+  {
+    title: "CAPS taken away on the path, to bring both down to version 1: both refuse",
+    outcome: "refused",
+    play: async (scene) => {
+      const from = scene.victim.mark;
+      await using middle = await relayTo(scene.victim.port, (came, who) =>
+        who === "dialler" && came.type === TYPE.CONTROL ? { ...came, payload: Buffer.alloc(0) } : came,
+      );
+      await using honest = await sender(scene, middle.address);
+      await honest.event("dialFailed");
+      assert.deepEqual(scene.victim.all("joined", { id: honest.id }), []);
+      assert.deepEqual(honest.all("joined"), []);
+      const refused = await scene.says("refused", { code: "ASOC_UNEXPECTED_RECORD" }, from);
+      return String(refused.code);
+    },
+  },
+  {
+    title: "a tensor that is damaged on the path by who does not rewrite its digest is not handed over",
+    outcome: "detected",
+    play: async (scene) => {
+      await using middle = await relayTo(scene.victim.port, (came) => {
+        if (came.type === TYPE.DATA) came.payload.writeUInt8(came.payload.readUInt8(7) ^ 1, 7);
+        return came;
+      });
+      await using honest = await sender(scene, middle.address);
+      await honest.event("joined", { id: scene.victim.id });
+      const id = honest.begin(scene.victim.id, { bytes: BYTES });
+      const failed = await honest.event("sendFailed", { id });
+      assert.equal(failed.code, "ASOC_DIGEST_MISMATCH");
+      assert.deepEqual(scene.victim.all("tensor", { peer: honest.id }), []);
+      return "ASOC_DIGEST_MISMATCH";
+    },
+  },
+];

@@ -1,0 +1,26 @@
+/**
+ * Somebody in the middle: passes every frame on between a dialler and the node that it means, in both directions, and may
+ * change those that it wants to. Knows no key.
+ */
+import { frame, RawPeer, RawServer } from "../support/raw_peer.ts";
+import { type RawFrame, readFrame } from "../support/raw_x1.ts";
+
+export type Change = (came: RawFrame, from: "dialler" | "acceptor") => RawFrame;
+
+export async function relayTo(port: number, change: Change): Promise<RawServer> {
+  return RawServer.listen(async (dialler) => {
+    const acceptor = await RawPeer.connect(port);
+    const pass = async (from: RawPeer, to: RawPeer, who: "dialler" | "acceptor") => {
+      try {
+        for (;;) {
+          const { type, streamId, seq, payload } = change(await readFrame(from, 60_000), who);
+          to.send(frame(type, streamId, seq, payload));
+        }
+      } catch {
+        to.finish(); // that side has ended
+      }
+    };
+    void pass(dialler, acceptor, "dialler");
+    void pass(acceptor, dialler, "acceptor");
+  });
+}
