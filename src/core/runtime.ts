@@ -39,6 +39,8 @@ export interface Conn {
   readonly local: Address;
   /** True when bytes land at `Sink.next()` without a copy. */
   readonly directRead: boolean;
+  /** Of a connection that speaks TLS: what was found on it, live. Undefined: bytes go out as they are. */
+  readonly tls?: ConnTls | undefined;
   /** Begins to read into `sink`. Called once, at once when the connection is handed over. */
   start(sink: Sink): void;
   /** Stops reading; one buffer that was handed out already may still fill. */
@@ -74,6 +76,61 @@ export interface DialOptions {
   readonly signal?: AbortSignal;
   /** Source address, where the runtime can choose it (`sourceAddress` capability). */
   readonly localHost?: string;
+  /** TLS, and never anything else; `timeoutMs` covers its handshake too. */
+  readonly tls?: TlsConfig | undefined;
+}
+
+/** How the other side of a TLS connection is verified (RFC-0101, section 3). */
+export type TlsVerify = "proof" | "pin" | "ca" | "none";
+
+/** The certificate that a node shows, and its key. */
+export interface TlsIdentity {
+  /** PEM: the leaf first, then what leads to its authority. */
+  readonly certificatePem: string;
+  /** PEM. Secret. */
+  readonly keyPem: string;
+  /** SHA-256 of the leaf in DER. */
+  readonly certificateSha256: Uint8Array;
+}
+
+/** How a node speaks TLS: complete and checked. */
+export interface TlsConfig {
+  readonly verify: TlsVerify;
+  /** Asked for each connection: a renewed certificate is shown from the next one on. */
+  identity(): TlsIdentity;
+  /** SHA-256 of leaves that are good, as 64 lower-case hexadecimal digits. For "pin". */
+  readonly pins: readonly string[];
+  /** PEM of authorities that are good. For "ca". */
+  readonly authorities: readonly string[];
+  /** Who dials must show a certificate that passes `verify`. */
+  readonly requireClientCertificate: boolean;
+}
+
+/** What a transport needs to take TLS connections. */
+export interface TlsListen {
+  readonly config: TlsConfig;
+  /** TLS handshakes may take so long. */
+  readonly handshakeTimeoutMs: number;
+  /** TLS handshakes in progress at once; the oldest makes way for a new one. */
+  readonly maxHandshakes: number;
+  /** Asked before anything is computed for a connection: false closes it. */
+  admits(remote: Address): boolean;
+  /** A TLS handshake failed. */
+  failed(remote: Address, error: Error): void;
+}
+
+/** TLS of one live connection, as found after its handshake. */
+export interface ConnTls {
+  /** SHA-256 of the acceptor's leaf certificate (DER), as this side saw it: it goes into the proof. */
+  readonly certificateSha256: Uint8Array;
+  /** SHA-256 of the leaf that the other side showed; undefined: none. */
+  readonly peerCertificateSha256?: Uint8Array | undefined;
+  /** Such as "TLSv1.3". */
+  readonly protocol: string;
+  /** Whether that leaf was pinned or leads to an authority. */
+  readonly peerVerified?: boolean;
+  /** The node id in it, which an authority vouches for. */
+  readonly peerNodeId?: Uint8Array | undefined;
 }
 
 export interface DatagramOptions {
@@ -91,10 +148,13 @@ export interface Capabilities {
 /** TCP and UDP of one runtime. TCP_NODELAY is always on. */
 export interface Transport {
   readonly capabilities: Capabilities;
-  /** Fails with ASOC_CONNECTION_REFUSED, ASOC_DIAL_TIMEOUT, ASOC_OUT_OF_DESCRIPTORS or ASOC_UNREACHABLE. */
+  /**
+   * Fails with ASOC_CONNECTION_REFUSED, ASOC_DIAL_TIMEOUT, ASOC_OUT_OF_DESCRIPTORS or ASOC_UNREACHABLE, and with TLS with
+   * one of its codes (ASOC_TLS_…).
+   */
   dial(to: Address, options: DialOptions): Promise<Conn>;
   /** Fails with ASOC_PORT_IN_USE. Port 0 takes a free one. */
-  listen(at: Address, accept: (conn: Conn) => void): Promise<Listener>;
+  listen(at: Address, accept: (conn: Conn) => void, tls?: TlsListen): Promise<Listener>;
   bindDatagram(at: Address, options: DatagramOptions): Promise<DatagramSocket>;
 }
 

@@ -12,7 +12,7 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 
 /** Allowed to all of core. */
 const BASE = ["core/errors.ts", "core/limits.ts", "core/address.ts"];
-/** Allowed to all of core and to the runtimes, as a type. */
+/** Allowed to all of core, to the runtimes and to certs, as a type. */
 const ADAPTER = "core/runtime.ts";
 
 /** What a part of src, or the gateway, may import: paths, or folders that end in "/". Its own folder is always allowed. */
@@ -40,7 +40,12 @@ const RULES: readonly {
   { part: "runtime/node/", imports: ["core/errors.ts", "runtime/common/"], packages: /^node:/ },
   { part: "runtime/bun/", imports: ["core/errors.ts", "runtime/common/"], packages: /^(node:|bun$)/ },
   { part: "runtime/deno/", imports: ["core/errors.ts", "runtime/common/"], packages: /^node:/ },
-  { part: "cli/", imports: ["mod.ts", "gateway/mod.ts"], packages: /^(node:|zod$)/ },
+  {
+    part: "certs/",
+    imports: ["core/errors.ts", "core/wire/node_id.ts", "runtime/common/tls_checks.ts"],
+    packages: /^(node:|@peculiar\/x509$|reflect-metadata$)/,
+  },
+  { part: "cli/", imports: ["mod.ts", "certs/mod.ts", "gateway/mod.ts"], packages: /^(node:|zod$)/ },
   // The page in the browser; uPlot's types belong to the copy that it is served.
   { part: "gateway/dashboard/", imports: [], packages: /^uplot$/ },
   {
@@ -49,7 +54,7 @@ const RULES: readonly {
     packages: /^(node:(crypto|fs\/promises|http|url)$|hono|@hono\/|zod$|ws$|prom-client$)/,
   },
   // mod.ts and the files that belong to it.
-  { part: "", imports: ["core/", "runtime/"], packages: /^$/ },
+  { part: "", imports: ["core/", "runtime/", "certs/"], packages: /^$/ },
 ];
 
 interface Source {
@@ -115,7 +120,7 @@ function isAllowed({ from, to, isPackage, isType }: Import): boolean {
   const rule = RULES.find(({ part }) => part === "" || covers(part, from));
   assert.ok(rule, `no rule for ${from}`);
   if (isPackage) return rule.packages.test(to);
-  if (to === ADAPTER) return isType && /^(core|runtime)\/|^[^/]+$/.test(from);
+  if (to === ADAPTER) return isType && /^(core|runtime|certs)\/|^[^/]+$/.test(from);
   if (folderOf(from) === folderOf(to) && rule.part !== from) return true;
   return rule.imports.some((allowed) => covers(allowed, to));
 }

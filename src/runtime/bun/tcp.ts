@@ -10,6 +10,7 @@ import { ConnectionError } from "../../core/errors.ts";
 import type { Address, Conn, DialOptions, Listener, Sink, Transport } from "../../core/runtime.ts";
 import { bindDatagram } from "../common/datagram.ts";
 import { dialFailure, dialTimeout, listenFailure } from "../common/failures.ts";
+import { dialTls, listenTls } from "../common/tls.ts";
 
 /** A wake-up reads no more than this, so that the other sockets have their turn. */
 const DRAIN_BYTES = 8 * 1024 * 1024;
@@ -261,8 +262,9 @@ export function createTransport(options: { readonly direct?: boolean } = {}): Tr
   const direct = options.direct ?? true;
   return {
     capabilities: { directRead: direct, sourceAddress: false },
-    dial: (to, dialOptions) => dial(to, dialOptions, direct),
-    listen: (at, accept) => listen(at, accept, direct),
+    dial: (to, dialOptions) =>
+      dialOptions.tls ? dialTls(to, dialOptions, false) : dial(to, dialOptions, direct),
+    listen: (at, accept, tls) => (tls ? listenTls(at, accept, tls) : listen(at, accept, direct)),
     bindDatagram,
   };
 }

@@ -70,6 +70,6 @@ export function listenFailure(at: Address, cause: unknown, protocol: "TCP" | "UD
   );
 }
 
-function formatAddress({ host, port }: Address): string {
+export function formatAddress({ host, port }: Address): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }

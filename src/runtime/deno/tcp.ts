@@ -5,6 +5,7 @@ import { ConnectionError } from "../../core/errors.ts";
 import type { Address, Conn, DialOptions, Listener, Sink, Transport } from "../../core/runtime.ts";
 import { bindDatagram } from "../common/datagram.ts";
 import { dialFailure, dialTimeout, listenFailure } from "../common/failures.ts";
+import { dialTls, listenTls } from "../common/tls.ts";
 import { type DenoListener, type DenoTcpConn, deno } from "./deno_api.ts";
 
 /** Bytes of one read where nothing may land in place. */
@@ -198,8 +199,9 @@ export function createTransport(options: { readonly direct?: boolean } = {}): Tr
   const direct = options.direct ?? true;
   return {
     capabilities: { directRead: direct, sourceAddress: false },
-    dial: (to, dialOptions) => dial(to, dialOptions, direct),
-    listen: (at, accept) => listen(at, accept, direct),
+    dial: (to, dialOptions) =>
+      dialOptions.tls ? dialTls(to, dialOptions, false) : dial(to, dialOptions, direct),
+    listen: (at, accept, tls) => (tls ? listenTls(at, accept, tls) : listen(at, accept, direct)),
     bindDatagram,
   };
 }

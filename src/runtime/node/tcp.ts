@@ -5,137 +5,12 @@
  * sockets only. An accepted socket's handle is moved into a new socket with `onread`; that touches internals, so
  * `createTransport` tries it once at start-up and falls back to `data` events and a copy.
  */
-import { connect, createServer, type OnReadOpts, type Server, Socket } from "node:net";
-import { ConnectionError } from "../../core/errors.ts";
-import type { Address, Conn, DialOptions, Listener, Sink, Transport } from "../../core/runtime.ts";
+import { connect, createServer, type Server, Socket } from "node:net";
+import type { Address, Conn, DialOptions, Listener, Transport } from "../../core/runtime.ts";
 import { bindDatagram } from "../common/datagram.ts";
 import { dialFailure, dialTimeout, listenFailure } from "../common/failures.ts";
-
-/** Holds the very first bytes, which come before the sink is known. */
-const FIRST_READ_BYTES = 1024;
-/** Writes that the kernel takes at once complete before timers and reads have a turn; after so many bytes they must. */
-const TURN_BYTES = 4 * 1024 * 1024;
-
-class NodeConn implements Conn {
-  readonly remote: Address;
-  readonly local: Address;
-  readonly directRead: boolean;
-  readonly #socket: Socket;
-  #sink: Sink | undefined;
-  #early: Uint8Array[] = [];
-  #ended = false;
-  #failed = false;
-  /** Written since a turn of the event loop was last waited for. */
-  #turnBytes = 0;
-
-  constructor(socket: Socket, reader: DirectReader | undefined) {
-    this.#socket = socket;
-    this.directRead = reader !== undefined;
-    this.remote = { host: socket.remoteAddress ?? "", port: socket.remotePort ?? 0 };
-    this.local = { host: socket.localAddress ?? "", port: socket.localPort ?? 0 };
-    if (reader) reader.conn = this;
-    else socket.on("data", (part: Uint8Array) => this.take(part));
-    socket.on("end", () => this.#end());
-    socket.on("error", (error) => this.#fail(error));
-    socket.on("close", () => {
-      if (!(this.#ended && socket.writableFinished)) this.#fail(new Error("the connection was closed"));
-    });
-  }
-
-  /** A part that came the copying way. */
-  take(part: Uint8Array): void {
-    if (this.#sink) this.#sink.push(part);
-    else this.#early.push(part.slice());
-  }
-
-  get sink(): Sink | undefined {
-    return this.#failed ? undefined : this.#sink;
-  }
-
-  start(sink: Sink): void {
-    this.#sink = sink;
-    for (const part of this.#early) sink.push(part);
-    this.#early = [];
-    this.#socket.resume();
-  }
-
-  pause(): void {
-    this.#socket.pause();
-  }
-
-  resume(): void {
-    if (!this.#socket.destroyed) this.#socket.resume();
-  }
-
-  write(parts: readonly Uint8Array[]): Promise<void> {
-    const socket = this.#socket;
-    return new Promise((resolve, reject) => {
-      if (socket.destroyed || socket.writableEnded) {
-        reject(new ConnectionError("ASOC_CONNECTION_LOST", "Cannot write: the connection is closed"));
-        return;
-      }
-      const last = parts.length - 1;
-      if (last > 0) socket.cork();
-      for (let i = 0; i < last; i++) socket.write(parts[i] as Uint8Array); // i is inside
-      socket.write(parts[last] as Uint8Array, (error) => {
-        if (error) reject(error);
-        else if (this.#turnBytes < TURN_BYTES) resolve();
-        else {
-          this.#turnBytes = 0;
-          setImmediate(resolve);
-        }
-      });
-      if (last > 0) socket.uncork();
-      if (socket.writableLength > 0) this.#turnBytes = 0;
-      else for (const part of parts) this.#turnBytes += part.length;
-    });
-  }
-
-  closeWrite(): Promise<void> {
-    return new Promise((resolve) => {
-      if (this.#socket.destroyed || this.#socket.writableEnded) resolve();
-      else this.#socket.end(() => resolve());
-    });
-  }
-
-  abort(cause?: Error): void {
-    this.#socket.destroy();
-    this.#fail(cause ?? new Error("the connection was aborted"));
-  }
-
-  #end(): void {
-    if (this.#ended || this.#failed) return;
-    this.#ended = true;
-    this.#sink?.end();
-  }
-
-  #fail(cause: unknown): void {
-    if (this.#failed) return;
-    this.#failed = true;
-    this.#sink?.fail(cause);
-  }
-}
-
-/** The `onread` pair of one socket; it exists before the socket's connection does. */
-class DirectReader {
-  conn: NodeConn | undefined;
-  readonly #first = new Uint8Array(FIRST_READ_BYTES);
-  #placed = false;
-
-  readonly options: OnReadOpts = {
-    buffer: () => {
-      const sink = this.conn?.sink;
-      this.#placed = sink !== undefined;
-      return sink ? sink.next() : this.#first;
-    },
-    callback: (byteCount, buffer) => {
-      const sink = this.conn?.sink;
-      if (this.#placed) sink?.commit(byteCount);
-      else this.conn?.take(buffer.subarray(0, byteCount));
-      return true;
-    },
-  };
-}
+import { DirectReader, SocketConn } from "../common/socket_conn.ts";
+import { dialTls, listenTls } from "../common/tls.ts";
 
 function dial(to: Address, options: DialOptions): Promise<Conn> {
   return new Promise((resolve, reject) => {
@@ -167,7 +42,7 @@ function dial(to: Address, options: DialOptions): Promise<Conn> {
     const timer = setTimeout(() => settle(() => drop(dialTimeout(to, timeoutMs))), timeoutMs);
     signal?.addEventListener("abort", abort, { once: true });
     socket.once("error", failed);
-    socket.once("connect", () => settle(() => resolve(new NodeConn(socket, reader))));
+    socket.once("connect", () => settle(() => resolve(new SocketConn(socket, reader))));
   });
 }
 
@@ -215,10 +90,10 @@ function listen(at: Address, accept: (conn: Conn) => void, direct: boolean): Pro
       if (!socket || socket.remoteAddress === undefined) {
         if (accepted.remoteAddress === undefined || socket)
           (socket ?? accepted).destroy(); // gone already
-        else accept(new NodeConn(accepted, undefined));
+        else accept(new SocketConn(accepted, undefined));
         return;
       }
-      accept(new NodeConn(socket, reader));
+      accept(new SocketConn(socket, reader));
       socket.resume();
       socket.read(0);
     });
@@ -308,8 +183,8 @@ export async function createTransport(options: { readonly direct?: boolean } = {
   const direct = options.direct ?? (await canTakeOver());
   return {
     capabilities: { directRead: direct, sourceAddress: true },
-    dial,
-    listen: (at, accept) => listen(at, accept, direct),
+    dial: (to, dialOptions) => (dialOptions.tls ? dialTls(to, dialOptions, true) : dial(to, dialOptions)),
+    listen: (at, accept, tls) => (tls ? listenTls(at, accept, tls) : listen(at, accept, direct)),
     bindDatagram,
   };
 }
