@@ -1,4 +1,5 @@
 /** `join`: checks what users ask for, picks the runtime at hand, and starts the node. */
+import type { ResolvedTls, TlsOptions } from "./certs/options.ts";
 import { parseAddress } from "./core/address.ts";
 import { AsocError, describe } from "./core/errors.ts";
 import { DEFAULT_LIMITS, type Limits, type Timing } from "./core/limits.ts";
@@ -7,7 +8,7 @@ import type { NodeConfig } from "./core/node_events.ts";
 import type { Address, Runtime } from "./core/runtime.ts";
 import { utf8 } from "./core/wire/bytes.ts";
 import { compileGlob } from "./core/wire/glob.ts";
-import { makeNodeId, makeNodeIdV8, nameTag, parseNodeId } from "./core/wire/node_id.ts";
+import { formatNodeId, makeNodeId, makeNodeIdV8, nameTag, parseNodeId } from "./core/wire/node_id.ts";
 
 export const DEFAULT_COMMUNITY = "default";
 /** TCP port of a node that stays; UDP port of the beacons (RFC-0001, Phases). */
@@ -45,6 +46,11 @@ export interface JoinOptions {
    * that has proven itself once is refused without proof either way (RFC-0100).
    */
   readonly legacy?: "allow" | "deny" | undefined;
+  /**
+   * TLS 1.3 for every connection of this node, dialled or taken, and none without it. True: `{}`, which is encryption that
+   * holders of the shared key alone can set up, without an authority. Default: no TLS.
+   */
+  readonly tls?: boolean | TlsOptions | undefined;
   /** False: speak only version 1 of the wire, as a v0.1 peer does. For measurements and tests. Default true. */
   readonly extension?: boolean | undefined;
   /**
@@ -68,7 +74,11 @@ export interface JoinOptions {
  */
 export async function join(options: JoinOptions): Promise<AsocNode> {
   const runtime = await runtimeAtHand();
-  return AsocNode.start(runtime, nodeConfig(options, runtime));
+  const { tls } = options;
+  const resolved = tls
+    ? await (await import("./certs/mod.ts")).resolveTls(tls === true ? {} : tls)
+    : undefined;
+  return AsocNode.start(runtime, nodeConfig(options, runtime, resolved));
 }
 
 /** The adapter of the runtime that runs this. */
@@ -86,7 +96,11 @@ export async function carriesName(nodeId: string, community: string, name: strin
 }
 
 /** The options, checked and completed. */
-export function nodeConfig(options: JoinOptions, runtime: Pick<Runtime, "crypto">): NodeConfig {
+export function nodeConfig(
+  options: JoinOptions,
+  runtime: Pick<Runtime, "crypto">,
+  tls?: ResolvedTls,
+): NodeConfig {
   const { apiKey, name, memoryFor } = options;
   if (apiKey === undefined || apiKey.length === 0) {
     throw new AsocError(
@@ -103,7 +117,9 @@ export function nodeConfig(options: JoinOptions, runtime: Pick<Runtime, "crypto"
   const nodeId =
     options.nodeId !== undefined
       ? parseNodeId(options.nodeId)
-      : makeId(runtime.crypto, name === undefined ? undefined : { community, name });
+      : tls?.nodeId !== undefined
+        ? parseNodeId(tls.nodeId)
+        : makeId(runtime.crypto, name === undefined ? undefined : { community, name });
   const peers = (options.peers ?? []).map((peer) => (typeof peer === "string" ? parseAddress(peer) : peer));
   if (options.legacy !== undefined && options.legacy !== "allow" && options.legacy !== "deny") {
     throw new TypeError(`legacy: expected "allow" or "deny", got ${JSON.stringify(options.legacy)}`);
@@ -112,6 +128,7 @@ export function nodeConfig(options: JoinOptions, runtime: Pick<Runtime, "crypto"
     throw new TypeError(
       'legacy: "deny" cannot be together with extension: false, which is without proof itself',
     );
+  if (tls) checkTls(options, tls, nodeId);
   return {
     nodeId,
     community,
@@ -122,12 +139,34 @@ export function nodeConfig(options: JoinOptions, runtime: Pick<Runtime, "crypto"
     discovery: options.discovery ?? peers.length === 0,
     discoveryPort: checkPort("discoveryPort", options.discoveryPort ?? DEFAULT_DISCOVERY_PORT, 1),
     limits: checkLimits(options.limits ?? {}),
-    legacy: options.legacy ?? "allow",
+    legacy: options.legacy ?? (tls?.config.verify === "proof" ? "deny" : "allow"),
+    tls: tls?.config,
     extension: options.extension ?? true,
     tap: checkGlobs("tap", options.tap ?? []),
     detachReleased: options.detachReleased ?? false,
     ...(memoryFor ? { memoryFor } : {}),
   };
+}
+
+/** TLS that relies on the proof takes nobody without one; an id that a certificate names is the node's. */
+function checkTls(
+  options: JoinOptions,
+  { config, nodeId: certified }: ResolvedTls,
+  nodeId: Uint8Array,
+): void {
+  if (config.verify === "proof" && options.legacy === "allow")
+    throw new TypeError(
+      'legacy: "allow" cannot be together with tls.verify: "proof", which rests on the proof that such peers lack',
+    );
+  if (config.verify === "proof" && options.extension === false)
+    throw new TypeError(
+      'extension: false cannot be together with tls.verify: "proof", which rests on the extension',
+    );
+  if (certified !== undefined && formatNodeId(nodeId) !== certified)
+    throw new AsocError(
+      "ASOC_CONFIG",
+      `Cannot join as ${formatNodeId(nodeId)}: this node's certificate is of ${certified}`,
+    );
 }
 
 function checkGlobs(name: string, globs: readonly string[]): readonly string[] {

@@ -8,6 +8,7 @@
  * await node.send((await node.peers.wait(1))[0].id, tensorBytes);
  * ```
  */
+export type { TlsOptions } from "./certs/options.ts";
 export { formatAddress, parseAddress } from "./core/address.ts";
 export { plausibleKeyBits, WEAK_KEY_BITS } from "./core/auth/key_strength.ts";
 export type { BeaconRefusal, RefusedBeacons } from "./core/discovery/discovery.ts";
@@ -36,11 +37,11 @@ export {
 export { AsocNode } from "./core/node.ts";
 export type { NodeEvent, NodeStats, SendOutcome } from "./core/node_events.ts";
 export type { PeerEvent, Peers } from "./core/peers.ts";
-export type { Address } from "./core/runtime.ts";
+export type { Address, TlsVerify } from "./core/runtime.ts";
 export type { SendOptions, SendReport } from "./core/send_plan.ts";
 export type { TensorDescription } from "./core/session/description.ts";
 export type { DigestName } from "./core/session/digest.ts";
-export type { Peer } from "./core/swarm/swarm.ts";
+export type { Peer, PeerTls } from "./core/swarm/swarm.ts";
 export { type DType, dtypeName, parseDType } from "./core/tensor/dtype.ts";
 export { isNeedMore, type NeedMore } from "./core/tensor/need_more.ts";
 export { decodeNpyHeader, encodeNpyHeader, type NpyArray, type NpyHeader } from "./core/tensor/npy.ts";

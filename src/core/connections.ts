@@ -15,7 +15,7 @@ import type { NodeConfig, NodeEvent } from "./node_events.ts";
 import { Outgoing, unknownPeer } from "./outgoing.ts";
 import { Resuming } from "./resuming.ts";
 import { ConnectionRoads } from "./roads.ts";
-import type { Address, Conn, Runtime } from "./runtime.ts";
+import type { Address, Conn, Runtime, TlsListen } from "./runtime.ts";
 import type { SendOptions, SendPlan } from "./send_plan.ts";
 import type { TensorDescription } from "./session/description.ts";
 import { InboundTensor } from "./session/inbound_tensor.ts";
@@ -26,6 +26,7 @@ import { SessionTotals } from "./session_totals.ts";
 import { type Link, type Peer, peerOf, type Swarm, type Target } from "./swarm/swarm.ts";
 import { BufferPool } from "./tensor/buffer_pool.ts";
 import { MemoryAccounts } from "./tensor/memory_account.ts";
+import { checkDialled, listenWith, peerTls } from "./tls.ts";
 import type { Traffic } from "./traffic.ts";
 import { communityHash } from "./wire/beacon.ts";
 import { readU32 } from "./wire/header.ts";
@@ -266,12 +267,23 @@ export class Connections {
     }
   }
 
+  /** How connections come in where they must speak TLS. */
+  get tlsListen(): TlsListen | undefined {
+    const { tls, limits } = this.#config;
+    if (!tls) return undefined;
+    return listenWith(tls, limits, this.#admission, this.#runtime.clock, (remote, reason, error) =>
+      this.#refuse(remote, reason, error, undefined),
+    );
+  }
+
   /** A connection has come in. */
   accept(conn: Conn): void {
     const nowMs = this.#runtime.clock.nowMs();
     // Idle sockets must not keep real peers out: the oldest handshake makes way for a new one.
     if (this.#admission.crowded) this.#abortOldestHandshake();
-    const refused = this.#closing ? "closing" : this.#admission.arrive(conn.remote.host, nowMs);
+    const refused = this.#closing
+      ? "closing"
+      : this.#admission.arrive(conn.remote.host, nowMs, conn.tls !== undefined);
     if (refused) {
       this.#refuse(conn.remote, refused, undefined, undefined);
       conn.abort();
@@ -311,6 +323,7 @@ export class Connections {
         key,
         limits,
         crypto,
+        tls: conn.tls,
         pool: this.#pool,
         ...(challenge === undefined ? {} : { challenge }),
         unixMs: () => clock.unixMs(),
@@ -348,8 +361,15 @@ export class Connections {
       const conn = await transport.dial(address, {
         timeoutMs: limits.dialTimeoutMs,
         signal: this.#dials.signal,
+        tls: this.#config.tls,
       });
       if (this.#closing) return conn.abort();
+      try {
+        checkDialled(conn, this.#config.tls, target.nodeId);
+      } catch (error) {
+        conn.abort();
+        throw error;
+      }
       this.#connect(conn, target, address, challenge);
     } catch (error) {
       this.#callers.forgetChallenge(challenge);
@@ -422,21 +442,23 @@ export class Connections {
 
   #opened(connection: Connection, { nodeId, caps }: Opened): void {
     const { target, remote, dialled } = connection;
+    const tls = peerTls(connection.driver.conn.tls, caps !== undefined);
     this.#callers.forgetChallenge(connection.challenge);
     const id = nodeId && formatNodeId(nodeId);
     if (caps && id) this.#callers.handleProven(id, dialled);
     if (target) {
-      connection.link = this.#swarm.handleDialled(target, remote, caps && id);
+      connection.link = this.#swarm.handleDialled(target, remote, caps && id, tls);
     } else if (id) {
       this.#admission.authenticated(remote.host);
       if (!caps && this.#x1) this.#callers.handleWithoutCaps(id);
-      connection.link = this.#swarm.handleAccepted(id, remote, caps !== undefined);
+      connection.link = this.#swarm.handleAccepted(id, remote, caps !== undefined, tls);
     }
     const { link } = connection;
     if (link) {
       this.#byLink.set(link.id, connection);
       connection.account = link.nodeId ?? link.target?.key ?? formatAddress(link.remote);
       connection.driver.session.useMemory(this.#accounts.join(connection.account));
+      if (tls?.verified === "nothing") this.#listener.emit({ kind: "unverified", peer: peerOf(link) });
       // Its answer says how far away the peer is, before anybody wants to know.
       if (caps) connection.driver.session.probe(this.#runtime.clock.nowMs());
     }

@@ -112,7 +112,8 @@ export class AsocNode {
   static async start(runtime: Runtime, config: NodeConfig): Promise<AsocNode> {
     const node = new AsocNode(runtime, config);
     const at = { host: config.host, port: config.port };
-    node.#listener = await runtime.transport.listen(at, (conn) => node.#connections.accept(conn));
+    const { tlsListen } = node.#connections;
+    node.#listener = await runtime.transport.listen(at, (conn) => node.#connections.accept(conn), tlsListen);
     if (config.discovery) {
       const { nodeId, community, key, limits, host, discoveryPort } = config;
       const { crypto, clock } = runtime;

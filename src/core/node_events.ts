@@ -3,7 +3,7 @@ import { Channel } from "./channel.ts";
 import type { BeaconRefusal, RefusedBeacons } from "./discovery/discovery.ts";
 import type { AsocError } from "./errors.ts";
 import type { Limits, Timing } from "./limits.ts";
-import type { Address } from "./runtime.ts";
+import type { Address, TlsConfig } from "./runtime.ts";
 import type { SendReport } from "./send_plan.ts";
 import type { TensorDescription } from "./session/description.ts";
 import type { SessionCounters } from "./session/session_types.ts";
@@ -25,6 +25,8 @@ export interface NodeConfig {
   readonly legacy: "allow" | "deny";
   /** See `JoinOptions.extension`. */
   readonly extension: boolean;
+  /** TLS for all connections of the node, and then none without; undefined: none. */
+  readonly tls?: TlsConfig | undefined;
   /** See `JoinOptions.tap`. */
   readonly tap: readonly string[];
   /** See `JoinOptions.detachReleased`. */
@@ -51,6 +53,8 @@ export type NodeEvent =
       readonly error: AsocError | undefined;
       readonly nodeId: string | undefined;
     }
+  /** A session over TLS with a peer that neither a certificate nor a proof vouches for: whoever is on the path may read it. */
+  | { readonly kind: "unverified"; readonly peer: Peer }
   | { readonly kind: "streamStarted"; readonly peer: Peer; readonly streamId: number }
   | {
       readonly kind: "streamFailed";

@@ -254,7 +254,8 @@ async function watch(): Promise<void> {
       });
     } else if (event.kind === "streamFailed") {
       print("streamFailed", { peer: event.peer.id, ...failure(event.error), streamId: event.streamId });
-    } else print("streamStarted", { peer: event.peer.id, streamId: event.streamId });
+    } else if (event.kind === "unverified") print("unverified", { peer: event.peer.id });
+    else print("streamStarted", { peer: event.peer.id, streamId: event.streamId });
   }
 }
 

@@ -43,13 +43,18 @@ export class Admission {
     );
   }
 
-  /** A connection from `remote`: undefined admits it to the handshake; `authenticated` or `failed` must follow. */
-  arrive(remote: string, nowMs: number): RefusalReason | undefined {
-    const host = addressKey(remote);
-    const record = this.#addresses.get(host);
-    if (record && record.blockedUntilMs > nowMs) return "blocked";
-    const factor = record && record.sessions > 0 ? this.#limits.authenticatedAttemptsFactor : 1;
-    if (!this.#attempts.take(host, nowMs, factor)) return "too many attempts";
+  /** A connection from `remote` begins a TLS handshake, and counts as an attempt: undefined lets it. `arrive` or `failedTls` may follow. */
+  arriveTls(remote: string, nowMs: number): RefusalReason | undefined {
+    return this.#attempt(remote, nowMs);
+  }
+
+  /**
+   * A connection from `remote`: undefined admits it to the handshake; `authenticated` or `failed` must follow.
+   * `counted`: `arriveTls` has let it in.
+   */
+  arrive(remote: string, nowMs: number, counted = false): RefusalReason | undefined {
+    const refused = counted ? undefined : this.#attempt(remote, nowMs);
+    if (refused) return refused;
     if (this.#pending >= this.#limits.maxPendingHandshakes) return "too many handshakes";
     if (this.#pending + this.#sessions >= this.#limits.maxConnections) return "too many connections";
     this.#pending++;
@@ -70,6 +75,11 @@ export class Admission {
   /** It failed. With `blame` it counts against the address; true when that blocks it now. */
   failed(remote: string, blame: boolean, nowMs: number): boolean {
     this.#pending--;
+    return this.failedTls(remote, blame, nowMs);
+  }
+
+  /** The same of one that did not get beyond TLS. */
+  failedTls(remote: string, blame: boolean, nowMs: number): boolean {
     if (!blame) return false;
     const record = this.#record(addressKey(remote));
     if (nowMs - record.lastFailureMs > this.#limits.failureWindowMs) record.failures = 0;
@@ -89,6 +99,14 @@ export class Admission {
     this.#sessions--;
     const record = this.#addresses.get(addressKey(remote));
     if (record) record.sessions--;
+  }
+
+  #attempt(remote: string, nowMs: number): RefusalReason | undefined {
+    const host = addressKey(remote);
+    const record = this.#addresses.get(host);
+    if (record && record.blockedUntilMs > nowMs) return "blocked";
+    const factor = record && record.sessions > 0 ? this.#limits.authenticatedAttemptsFactor : 1;
+    return this.#attempts.take(host, nowMs, factor) ? undefined : "too many attempts";
   }
 
   #record(host: string): AddressRecord {

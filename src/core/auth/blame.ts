@@ -17,6 +17,12 @@ const BLAMED = new Set([
   "ASOC_UNKNOWN_CRITICAL_RECORD",
   "ASOC_RECORD_LIMIT",
   "ASOC_FRAME_TOO_LARGE",
+  "ASOC_TLS_MISMATCH",
+  "ASOC_TLS_VERSION",
+  "ASOC_TLS_NO_CERTIFICATE",
+  "ASOC_TLS_UNTRUSTED",
+  "ASOC_TLS_EXPIRED",
+  "ASOC_WRONG_IDENTITY",
 ]);
 
 /** A connection that said nothing may be a health check, and one that was cut an accident. */

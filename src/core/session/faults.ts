@@ -1,5 +1,12 @@
 /** The errors of a session, in words; those of streams on their way in are in `inbound_faults.ts`. */
-import { type AsocError, ClosedError, ConnectionError, LimitError, ProtocolError } from "../errors.ts";
+import {
+  type AsocError,
+  AuthError,
+  ClosedError,
+  ConnectionError,
+  LimitError,
+  ProtocolError,
+} from "../errors.ts";
 import { type Limits, MAX_WAITING_CONTROL, type Timing } from "../limits.ts";
 import type { TensorMemory } from "../tensor/memory_account.ts";
 import { ACCEPT_BYTES } from "../wire/accept.ts";
@@ -81,17 +88,23 @@ export function unexpectedRecord(expected: string, op: number): ProtocolError {
   );
 }
 
-export function truncatedFrame(): ProtocolError {
+export function truncatedFrame(handshaking: boolean): ProtocolError {
+  // An alert of TLS is shorter than a header.
+  const likely = handshaking ? "; the other side may want TLS" : "";
   return new ProtocolError(
     "ASOC_TRUNCATED_FRAME",
-    "Cannot read frame: the connection ended in the middle of it",
+    `Cannot read frame: the connection ended in the middle of it${likely}`,
   );
 }
 
 /** The connection ended before the handshake did; the wire does not say why. */
 export function handshakeRefused(how: "closed" | "reset", cause?: unknown): ConnectionError {
-  const likely = how === "closed" ? " (another key or community, or not an ASoc port)" : "";
-  const message = `Handshake refused: the other side ${how} the connection${likely}`;
+  const likely =
+    how === "closed" ? " (another key or community, TLS on one side only, or not an ASoc port)" : "";
+  const message =
+    cause instanceof AuthError
+      ? `Handshake refused: ${cause.message}`
+      : `Handshake refused: the other side ${how} the connection${likely}`;
   return new ConnectionError("ASOC_HANDSHAKE_REFUSED", message, { cause });
 }
 

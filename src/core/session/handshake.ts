@@ -11,6 +11,7 @@ import { type RawRecord, splitRecords } from "../wire/records/framing.ts";
 import { RecordOp } from "../wire/records/ops.ts";
 import { decodeRecord } from "../wire/records/records.ts";
 import { unexpectedRecord } from "./faults.ts";
+import { checkIdentity } from "./identity.ts";
 import { Negotiation } from "./negotiation.ts";
 import type { Opened, SessionConfig } from "./session_types.ts";
 import { State } from "./transitions.ts";
@@ -35,10 +36,10 @@ export class Handshake {
   constructor(config: SessionConfig, send: (type: number, payload: Uint8Array) => void) {
     this.#config = config;
     this.#send = send;
-    const { role, nodeId, key, crypto, limits, x1 } = config;
+    const { role, nodeId, key, crypto, limits, x1, tls } = config;
     if (x1) {
       const { keepaliveMs } = limits;
-      this.#negotiation = new Negotiation({ role, nodeId, key, crypto, limits, keepaliveMs, x1 });
+      this.#negotiation = new Negotiation({ role, nodeId, key, crypto, limits, keepaliveMs, x1, tls });
     }
     if (role === "acceptor") return;
     const hello = encodeHello({ nodeId, challenge: config.challenge ?? 0 }, key, crypto);
@@ -66,10 +67,11 @@ export class Handshake {
 
   /** HELLO is complete: answers it. Throws what refuses it. */
   handleHello(): State {
-    const { key, crypto, admit, mustProve, isLegacy } = this.#config;
+    const { key, crypto, admit, mustProve, isLegacy, tls } = this.#config;
     const payload = this.#bytes.subarray(0, this.#filled);
     const hello = decodeHello(payload, key, crypto);
     if (!hello.authentic) throw new AuthError("ASOC_WRONG_KEY", "HELLO refused: signed with another key");
+    checkIdentity("HELLO", hello.nodeId, tls);
     const refused = admit?.(hello.nodeId, hello.challenge);
     if (refused) throw refused;
     this.#helloId = hello.nodeId;

@@ -18,13 +18,14 @@ import {
 } from "../auth/proof.ts";
 import { AuthError, LimitError, ProtocolError } from "../errors.ts";
 import { type Limits, MIN_X1_FRAME_BYTES } from "../limits.ts";
-import type { Crypto, X25519KeyPair } from "../runtime.ts";
+import type { ConnTls, Crypto, X25519KeyPair } from "../runtime.ts";
 import { equalBytes } from "../wire/bytes.ts";
 import { encodeHeader, FrameType, HEADER_BYTES } from "../wire/header.ts";
 import { formatNodeId } from "../wire/node_id.ts";
 import { Capability, type CapsRecord, EXT_VERSION, NONCE_BYTES } from "../wire/records/caps.ts";
 import type { RawRecord } from "../wire/records/framing.ts";
 import { encodeRecord } from "../wire/records/records.ts";
+import { checkIdentity } from "./identity.ts";
 
 /** What a node says of itself in CAPS, beside its id and its limits. */
 export interface X1Config {
@@ -46,6 +47,7 @@ export interface NegotiationConfig {
   readonly limits: Limits;
   readonly keepaliveMs: number;
   readonly x1: X1Config;
+  readonly tls?: ConnTls | undefined;
 }
 
 const NO_BINDING = new Uint8Array(0);
@@ -113,7 +115,7 @@ export class Negotiation {
     if (this.#claimed) {
       throw new ProtocolError("ASOC_UNEXPECTED_RECORD", "Cannot go on: a second CAPS came, expected one");
     }
-    const { key, crypto, nodeId, x1, role } = this.#config;
+    const { key, crypto, nodeId, x1, role, tls } = this.#config;
     if (!equalBytes(caps.communityHash, x1.communityHash)) {
       throw new AuthError(
         "ASOC_WRONG_COMMUNITY",
@@ -140,6 +142,7 @@ export class Negotiation {
       const id = formatNodeId(nodeId);
       throw new AuthError("ASOC_DUPLICATE_NODE_ID", `CAPS refused: the other side has this node's id ${id}`);
     }
+    checkIdentity("CAPS", caps.uuid, tls);
     if (caps.maxFrameBytes < MIN_X1_FRAME_BYTES) {
       const details = { limit: "MIN_X1_FRAME_BYTES", expected: MIN_X1_FRAME_BYTES, got: caps.maxFrameBytes };
       throw new LimitError(
@@ -157,7 +160,7 @@ export class Negotiation {
         acceptFrame: this.#accept ?? NO_BINDING,
         diallerCaps: dials ? this.ownCaps : theirs,
         acceptorCaps: dials ? theirs : this.ownCaps,
-        tlsBinding: NO_BINDING,
+        tlsBinding: tls?.certificateSha256 ?? NO_BINDING,
       },
       crypto,
     );
@@ -190,7 +193,9 @@ export class Negotiation {
     if (!verifyProof(proof, prk, theirs, th, this.#config.crypto)) {
       throw new AuthError(
         "ASOC_BAD_PROOF",
-        `PROOF refused: the ${theirs} does not know the key, or was relayed`,
+        this.#config.tls
+          ? `PROOF refused: the ${theirs} does not know the key, or somebody in the middle ends TLS on the way`
+          : `PROOF refused: the ${theirs} does not know the key, or was relayed`,
       );
     }
     this.#proven = true;

@@ -244,7 +244,7 @@ export class Session {
     if (this.#intake.mayFallBack && this.#reader.atBoundary) this.#intake.fallBack();
     const { action, next } = transition(this.state, Input.FIN);
     if (!this.#reader.atBoundary) {
-      this.#fail(truncatedFrame());
+      this.#fail(truncatedFrame(this.#lifecycle.handshaking));
     } else if (action === Action.LOST || action === Action.FALL_BACK) {
       this.#fail(handshakeRefused("closed"));
     } else if (this.tensors && this.inboundStreams + this.outboundStreams + this.#outbound.unsettled > 0) {

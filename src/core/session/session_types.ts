@@ -1,7 +1,7 @@
 /** What a session is made with, says, and counts. */
 import type { AsocError } from "../errors.ts";
 import type { Limits, Timing } from "../limits.ts";
-import type { Crypto } from "../runtime.ts";
+import type { ConnTls, Crypto } from "../runtime.ts";
 import type { TensorMemory } from "../tensor/memory_account.ts";
 import type { CapsRecord } from "../wire/records/caps.ts";
 import type { TapRecord, UntapRecord } from "../wire/records/tap.ts";
@@ -22,6 +22,8 @@ export interface SessionConfig {
   readonly challenge?: number;
   readonly limits: Limits & Timing;
   readonly crypto: Crypto;
+  /** What was found on a connection that speaks TLS: it goes into the proof, and an id in a certificate must hold. */
+  readonly tls?: ConnTls | undefined;
   /** Until `useMemory` names the peer's. */
   readonly pool: TensorMemory;
   /** Wall clock, ms since 1970; undefined: PING carries no time. */

@@ -20,6 +20,8 @@ export interface Link {
   readonly remote: Address;
   /** What we dialled, for outbound links. */
   readonly target: Target | undefined;
+  /** Of a connection that speaks TLS. */
+  readonly tls?: PeerTls | undefined;
   /** Whether both sides have proven themselves: the id is certain then, as far as a holder of the key is to be believed. */
   readonly proven: boolean;
   /** HOST:PORT of a static peer that this is: dialled so, or the same node has proven itself there. */
@@ -35,6 +37,19 @@ export interface Link {
   clockSkewMs?: number | undefined;
 }
 
+/** TLS with a peer, as users see it. */
+export interface PeerTls {
+  /** Such as "TLSv1.3". */
+  readonly protocol: string;
+  /** SHA-256 of the certificate that the peer showed, as 64 hexadecimal digits; undefined: it showed none. */
+  readonly certificateSha256: string | undefined;
+  /**
+   * What shows that nobody in the middle ends TLS: the peer's "certificate", which is pinned or leads to an authority,
+   * its "proof", which is bound to the connection, or "nothing".
+   */
+  readonly verified: "certificate" | "proof" | "nothing";
+}
+
 /** A peer as users see it. */
 export interface Peer {
   /** The node id, or HOST:PORT while it is unknown. */
@@ -46,6 +61,8 @@ export interface Peer {
   readonly dialledAs: string | undefined;
   /** "x1": it has proven itself (RFC-0100). "v1": a v0.1 peer. */
   readonly protocol: "x1" | "v1";
+  /** Undefined where the connection is not encrypted. */
+  readonly tls?: PeerTls | undefined;
   /** Round trip of the last PING, in ms; undefined before the first, and for a v0.1 peer. */
   readonly roundTripMs: number | undefined;
   /** How far its wall clock is ahead of ours, in ms, as of then. */
@@ -66,7 +83,9 @@ export class Links implements Iterable<Link> {
     return this.#byId.has(link.id);
   }
 
-  add(fields: Pick<Link, "direction" | "nodeId" | "remote" | "target" | "proven" | "dialledAs">): Link {
+  add(
+    fields: Pick<Link, "direction" | "nodeId" | "remote" | "target" | "proven" | "dialledAs" | "tls">,
+  ): Link {
     const { direction } = fields;
     // Whoever dialled had all of the handshake before the other side.
     const confirmed = direction === "inbound" ? "yes" : "no";
@@ -170,6 +189,7 @@ export function peerOf(link: Link): Peer {
     address: link.remote,
     dialledAs: link.dialledAs,
     protocol: link.proven ? "x1" : "v1",
+    ...(link.tls ? { tls: link.tls } : {}),
     roundTripMs: link.roundTripMs,
     clockSkewMs: link.clockSkewMs,
   };

@@ -10,11 +10,21 @@ import type { AsocError } from "../errors.ts";
 import type { Limits, Timing } from "../limits.ts";
 import type { Address } from "../runtime.ts";
 import { isFree, isHeld } from "./due.ts";
-import { type Goaway, holds, isAt, type Link, Links, type Peer, peerId, peerOf } from "./links.ts";
+import {
+  type Goaway,
+  holds,
+  isAt,
+  type Link,
+  Links,
+  type Peer,
+  type PeerTls,
+  peerId,
+  peerOf,
+} from "./links.ts";
 import { currentAddress, type DialFailed, type Target, Targets } from "./targets.ts";
 import { Twins } from "./twins.ts";
 
-export type { Goaway, Link, Peer } from "./links.ts";
+export type { Goaway, Link, Peer, PeerTls } from "./links.ts";
 export { peerOf } from "./links.ts";
 export type { Target } from "./targets.ts";
 
@@ -128,7 +138,7 @@ export class Swarm {
   }
 
   /** The handshake of a dial is done; `provenId` is who has proven itself there. */
-  handleDialled(target: Target, remote: Address, provenId: string | undefined): Link {
+  handleDialled(target: Target, remote: Address, provenId: string | undefined, tls?: PeerTls): Link {
     const before = target.provenId;
     const proven = provenId !== undefined;
     let nodeId = provenId;
@@ -136,16 +146,16 @@ export class Swarm {
     // A beacon's word is enough for a node that cannot prove itself, not for one that has.
     else if (target.nodeId && !this.#proven.has(target.nodeId)) nodeId = target.nodeId;
     this.#targets.opened(target, nodeId, proven);
-    const link = this.#join({ direction: "outbound", nodeId, remote, target, proven });
+    const link = this.#join({ direction: "outbound", nodeId, remote, target, proven, tls });
     target.linkId = link.id;
     for (const id of new Set([before, provenId])) if (id) this.#nameTwins(id);
     return link;
   }
 
   /** A connection from `nodeId` is open. */
-  handleAccepted(nodeId: string, remote: Address, proven: boolean): Link {
+  handleAccepted(nodeId: string, remote: Address, proven: boolean, tls?: PeerTls): Link {
     if (proven) this.#prove(nodeId);
-    return this.#join({ direction: "inbound", nodeId, remote, target: undefined, proven });
+    return this.#join({ direction: "inbound", nodeId, remote, target: undefined, proven, tls });
   }
 
   /** The other side has answered on `link` to what was sent after `pollProbe` named it. */
@@ -242,7 +252,7 @@ export class Swarm {
       this.#proven.delete(this.#proven.values().next().value ?? "");
   }
 
-  #join(fields: Pick<Link, "direction" | "nodeId" | "remote" | "target" | "proven">): Link {
+  #join(fields: Pick<Link, "direction" | "nodeId" | "remote" | "target" | "proven" | "tls">): Link {
     const { nodeId, proven } = fields;
     const target = fields.target?.isStatic
       ? fields.target

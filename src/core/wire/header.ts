@@ -43,7 +43,7 @@ export function decodeHeader(from: Uint8Array, offset: number, header: Header): 
   if (version !== WIRE_VERSION) {
     throw new ProtocolError(
       "ASOC_BAD_VERSION",
-      `Cannot read frame: version ${version}, expected ${WIRE_VERSION}`,
+      `Cannot read frame: version ${version}, expected ${WIRE_VERSION}${isTls(from, offset) ? "; the other side speaks TLS" : ""}`,
       { details: { expected: WIRE_VERSION, got: version } },
     );
   }
@@ -51,6 +51,11 @@ export function decodeHeader(from: Uint8Array, offset: number, header: Header): 
   header.streamId = readU32(from, offset + 2);
   header.seq = readU32(from, offset + 6);
   header.payloadBytes = readU32(from, offset + 10);
+}
+
+/** An alert or a handshake of TLS begins so. */
+function isTls(from: Uint8Array, offset: number): boolean {
+  return (from[offset] === 0x15 || from[offset] === 0x16) && from[offset + 1] === 3;
 }
 
 /** Name of a type for messages. */

@@ -26,7 +26,7 @@ import type {
 import { dialTimeout, formatAddress, listenFailure } from "./failures.ts";
 import { DirectReader, SocketConn } from "./socket_conn.ts";
 import { checkTls } from "./tls_checks.ts";
-import { tlsDialFailure, tlsFailure } from "./tls_failures.ts";
+import { tlsDialFailure, tlsFailure, tlsLoss } from "./tls_failures.ts";
 
 /** Without a clock of its own: the wall clock says whether certificates are valid. */
 const unixMs = () => Date.now();
@@ -83,7 +83,7 @@ export function dialTls(to: Address, options: DialOptions, direct: boolean): Pro
           const side = { remote: where, dialledHost: to.host, config, identity, unixMs: unixMs() };
           const found = checkTls(socket, side);
           tune(socket);
-          resolve(new SocketConn(socket, reader, found, (error) => tlsFailure(where, error)));
+          resolve(new SocketConn(socket, reader, found, (error) => tlsLoss(where, error)));
         } catch (error) {
           drop(error);
         }
@@ -193,7 +193,7 @@ class Handshakes {
           const side = { remote: where, dialledHost: undefined, config, identity, unixMs: unixMs() };
           const found = checkTls(socket, side);
           tune(socket);
-          this.#accept(new SocketConn(socket, undefined, found, (error) => tlsFailure(where, error)));
+          this.#accept(new SocketConn(socket, undefined, found, (error) => tlsLoss(where, error)));
         } catch (error) {
           if (!(error instanceof AsocError)) throw error;
           drop(error);

@@ -41,6 +41,12 @@ export function tlsFailure(remote: string, cause: unknown): Error {
   });
 }
 
+/** Why an established connection failed: with TLS 1.3 the acceptor may refuse a certificate after the dialler is done. */
+export function tlsLoss(remote: string, cause: Error): Error {
+  const code = codeOf(cause);
+  return WANTS_CERTIFICATE.test(code) || REFUSES_CERTIFICATE.test(code) ? tlsFailure(remote, cause) : cause;
+}
+
 /** Why a dial with TLS failed: before TLS began, or within it. */
 export function tlsDialFailure(to: Address, where: string, cause: unknown): Error {
   const code = codeOf(cause);

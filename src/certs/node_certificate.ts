@@ -1,0 +1,105 @@
+/**
+ * The certificate that a node shows, in `node.pem` of a folder: whatever lies there, or one that vouches for itself and
+ * is made at the first use. Such a one is made anew before it ends; one of an authority is left to its owner, and read
+ * again when he has replaced it.
+ */
+import { X509Certificate } from "node:crypto";
+import { join } from "node:path";
+import type { TlsIdentity } from "../core/runtime.ts";
+import { configError, identityFrom, isThere, readSecretPem, writeSecret } from "./files.ts";
+import { makeSelfSigned } from "./make.ts";
+
+const DAY_MS = 86_400_000;
+const VALID_DAYS = 365;
+/** So many days before its end it is made anew, or its end is warned of. */
+export const RENEW_DAYS = 30;
+/** A running node looks for another certificate no more often. */
+const LOOK_MS = 60_000;
+const OWN_NAME = "asoc node";
+
+/** Time as it is asked for here, so that tests need not wait a year. */
+export type WallClock = () => number;
+
+export class NodeCertificate {
+  readonly #file: string;
+  readonly #unixMs: WallClock;
+  #identity: TlsIdentity;
+  #lookedMs: number;
+  #looking = false;
+
+  private constructor(file: string, identity: TlsIdentity, unixMs: WallClock) {
+    this.#file = file;
+    this.#identity = identity;
+    this.#unixMs = unixMs;
+    this.#lookedMs = unixMs();
+  }
+
+  /** Reads or makes it. Throws ASOC_CONFIG for a file that cannot serve. */
+  static async open(folder: string, unixMs: WallClock): Promise<NodeCertificate> {
+    const file = join(folder, "node.pem");
+    return new NodeCertificate(file, await readOrMake(file, unixMs()), unixMs);
+  }
+
+  /** The newest that is known. Looks for another one meanwhile, now and then. */
+  current(): TlsIdentity {
+    const nowMs = this.#unixMs();
+    if (!this.#looking && Math.abs(nowMs - this.#lookedMs) >= LOOK_MS) {
+      this.#looking = true;
+      this.#lookedMs = nowMs;
+      void this.#look(nowMs);
+    }
+    return this.#identity;
+  }
+
+  async #look(nowMs: number): Promise<void> {
+    try {
+      const found = await readOrMake(this.#file, nowMs);
+      // The same object for the same certificate: what is made from it is kept.
+      if (found.certificatePem !== this.#identity.certificatePem) this.#identity = found;
+    } catch {
+      // The one at hand stays good until its end; the next start says what is wrong with the file.
+    } finally {
+      this.#looking = false;
+    }
+  }
+}
+
+async function readOrMake(file: string, nowMs: number): Promise<TlsIdentity> {
+  if (!(await isThere(file))) await writeSecret(file, await makeOwn(nowMs), "new");
+  const identity = await read(file);
+  const leaf = new X509Certificate(identity.certificatePem);
+  if (!isOurMaking(leaf)) {
+    checkStillValid(identity, file, nowMs);
+    return identity;
+  }
+  if (daysLeft(leaf, nowMs) >= RENEW_DAYS) return identity;
+  await writeSecret(file, await makeOwn(nowMs), "replace");
+  return read(file); // or what another process has put there since
+}
+
+async function read(file: string): Promise<TlsIdentity> {
+  const pem = await readSecretPem(file);
+  return identityFrom(pem, pem, file);
+}
+
+function makeOwn(unixMs: number) {
+  return makeSelfSigned({ name: OWN_NAME, days: VALID_DAYS, unixMs });
+}
+
+function isOurMaking(leaf: X509Certificate): boolean {
+  return leaf.subject === `CN=${OWN_NAME}` && leaf.checkIssued(leaf) && leaf.verify(leaf.publicKey);
+}
+
+/** Days until it ends, in parts; negative: it has ended. */
+export function daysLeft(certificate: X509Certificate, nowMs: number): number {
+  return (Date.parse(certificate.validTo) - nowMs) / DAY_MS;
+}
+
+/** Throws ASOC_CONFIG when a certificate that is to be shown has ended: every other side would refuse it. */
+export function checkStillValid(identity: TlsIdentity, source: string, nowMs: number): void {
+  const leaf = new X509Certificate(identity.certificatePem);
+  if (daysLeft(leaf, nowMs) < 0)
+    throw configError(
+      `${source}: the certificate ended on ${leaf.validTo}; asoc certs issue makes another one`,
+    );
+}

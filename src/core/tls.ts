@@ -1,0 +1,70 @@
+/** TLS of a node's connections, between the transport that speaks it and the node that asked for it (RFC-0101). */
+import type { Admission, RefusalReason } from "./auth/admission.ts";
+import { isBlamed } from "./auth/blame.ts";
+import { AsocError, AuthError, ConnectionError, describe } from "./errors.ts";
+import type { Limits, Timing } from "./limits.ts";
+import type { Address, Clock, Conn, ConnTls, TlsConfig, TlsListen } from "./runtime.ts";
+import type { PeerTls } from "./swarm/swarm.ts";
+import { equalBytes, toHex } from "./wire/bytes.ts";
+import { formatNodeId, parseNodeId } from "./wire/node_id.ts";
+
+/** How a node takes TLS connections: addresses that are blocked cost nothing, and a failure counts as one of a handshake. */
+export function listenWith(
+  config: TlsConfig,
+  limits: Limits & Timing,
+  admission: Admission,
+  clock: Clock,
+  refuse: (remote: Address, reason: RefusalReason | string, error: AsocError | undefined) => void,
+): TlsListen {
+  return {
+    config,
+    handshakeTimeoutMs: limits.handshakeTimeoutMs,
+    maxHandshakes: limits.maxPendingHandshakes,
+    admits(remote) {
+      const refused = admission.arriveTls(remote.host, clock.nowMs());
+      if (refused) refuse(remote, refused, undefined);
+      return refused === undefined;
+    },
+    failed(remote, cause) {
+      const error =
+        cause instanceof AsocError
+          ? cause
+          : new ConnectionError("ASOC_TLS_HANDSHAKE", describe(cause), { cause });
+      const blocked = admission.failedTls(remote.host, isBlamed(error), clock.nowMs());
+      refuse(remote, blocked ? "failed handshake, address blocked" : "failed handshake", error);
+    },
+  };
+}
+
+/** Never plaintext by mistake: a connection without TLS where it was asked for is given up. Throws ASOC_TLS_INSECURE, ASOC_WRONG_IDENTITY. */
+export function checkDialled(
+  conn: Conn,
+  config: TlsConfig | undefined,
+  expectedId: string | undefined,
+): void {
+  if (!config) return;
+  if (!conn.tls)
+    throw new ConnectionError(
+      "ASOC_TLS_INSECURE",
+      "The connection is not encrypted, although TLS is configured",
+    );
+  const { peerNodeId } = conn.tls;
+  if (!peerNodeId || expectedId === undefined || equalBytes(peerNodeId, parseNodeId(expectedId))) return;
+  const got = formatNodeId(peerNodeId);
+  throw new AuthError(
+    "ASOC_WRONG_IDENTITY",
+    `The certificate is of ${got}, discovery has announced ${expectedId}`,
+    { details: { expected: expectedId, got } },
+  );
+}
+
+/** What users see of it. */
+export function peerTls(tls: ConnTls | undefined, proven: boolean): PeerTls | undefined {
+  if (!tls) return undefined;
+  const { protocol, peerCertificateSha256, peerVerified } = tls;
+  return {
+    protocol,
+    certificateSha256: peerCertificateSha256 && toHex(peerCertificateSha256),
+    verified: peerVerified ? "certificate" : proven ? "proof" : "nothing",
+  };
+}
