@@ -5,6 +5,7 @@
 import "reflect-metadata"; // before the next line: it looks for it
 import { isIP } from "node:net";
 import {
+  AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
   ExtendedKeyUsage,
   ExtendedKeyUsageExtension,
@@ -86,7 +87,11 @@ export async function issueCertificate(
     issuer: signer.subject,
     publicKey: keys.publicKey,
     signingKey: await importKey(authority.keyPem),
-    extensions: await leafExtensions(content, keys.publicKey),
+    extensions: [
+      ...(await leafExtensions(content, keys.publicKey)),
+      // Without it a node of the authority's own name would pass for its own authority.
+      await AuthorityKeyIdentifierExtension.create(signer.publicKey),
+    ],
   });
   return pemOf(certificate, keys.privateKey);
 }

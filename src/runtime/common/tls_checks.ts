@@ -89,12 +89,25 @@ function verify(
     case "ca": {
       checkValidity(leaf, remote, unixMs);
       checkChain(leaf, shown, config, remote, unixMs);
-      if (!socket.authorized)
-        throw untrusted(remote, String(socket.authorizationError ?? "it was not verified"));
+      const complaint = complaintOf(socket);
+      if (complaint !== undefined) throw untrusted(remote, complaint);
       if (dialledHost !== undefined) checkName(leaf, dialledHost, remote);
       return true;
     }
   }
+}
+
+/**
+ * What the library has against the chain, which knows more rules than `checkChain`. A socket that was made from an accepted
+ * one has no verdict of its own on Node.js and Deno: there it is asked of what is below.
+ */
+function complaintOf(socket: TLSSocket): string | undefined {
+  if (socket.authorized) return undefined;
+  if (socket.authorizationError) return String(socket.authorizationError);
+  const { _handle: handle } = socket as unknown as { _handle?: { verifyError?(): unknown } | null };
+  if (typeof handle?.verifyError !== "function") return "the runtime did not verify it";
+  const error: unknown = handle.verifyError();
+  return error ? String((error as { code?: unknown }).code ?? error) : undefined;
 }
 
 function checkValidity(certificate: X509Certificate, remote: string, unixMs: number): void {
