@@ -87,7 +87,7 @@ function makeOwn(unixMs: number) {
 }
 
 function isOurMaking(leaf: X509Certificate): boolean {
-  return leaf.subject === `CN=${OWN_NAME}` && leaf.checkIssued(leaf) && leaf.verify(leaf.publicKey);
+  return leaf.subject === `CN=${OWN_NAME}` && leaf.issuer === leaf.subject && leaf.verify(leaf.publicKey);
 }
 
 /** Days until it ends, in parts; negative: it has ended. */
