@@ -1,12 +1,13 @@
 /** `join`: checks what users ask for, picks the runtime at hand, and starts the node. */
 import type { ResolvedTls, TlsOptions } from "./certs/options.ts";
 import { parseAddress } from "./core/address.ts";
+import type { KeyEntry } from "./core/auth/key_ring.ts";
 import { AsocError, describe } from "./core/errors.ts";
+import { entryOf, type KeyOptions, type KeyStore } from "./core/key_options.ts";
 import { DEFAULT_LIMITS, type Limits, type Timing } from "./core/limits.ts";
 import { AsocNode } from "./core/node.ts";
 import type { NodeConfig } from "./core/node_events.ts";
 import type { Address, Runtime } from "./core/runtime.ts";
-import { utf8 } from "./core/wire/bytes.ts";
 import { compileGlob } from "./core/wire/glob.ts";
 import { formatNodeId, makeNodeId, makeNodeIdV8, nameTag, parseNodeId } from "./core/wire/node_id.ts";
 
@@ -19,7 +20,19 @@ export interface JoinOptions {
   /** The cluster's name; nodes of another one are not seen. Default "default". */
   readonly community?: string | undefined;
   /** The shared key: text (its UTF-8 bytes count, hex is not decoded) or bytes. `asoc keygen` makes one. */
-  readonly apiKey: string | Uint8Array | undefined;
+  readonly apiKey?: string | Uint8Array | undefined;
+  /**
+   * Several keys in place of `apiKey`: at most 4 that hold at once. The one whose state is "current" signs; all of them are
+   * believed (RFC-0102). `node.keys` changes them later.
+   */
+  readonly keys?: readonly KeyOptions[] | undefined;
+  /** Told of every change of the keys, so that it outlives this process. */
+  readonly keyStore?: KeyStore | undefined;
+  /**
+   * Whether keys that a peer's rotation brings are taken. Default "accept": any holder of the key can rotate then. With
+   * "refuse" the node has to be given the new key by other means before the old one ends.
+   */
+  readonly rotation?: "accept" | "refuse" | undefined;
   /** Address to listen on. Default "0.0.0.0"; a loopback address keeps the node on this machine. */
   readonly host?: string | undefined;
   /** TCP port to listen on. Default 0: any free one; a node that static peers must find wants a fixed one, by custom 9000. */
@@ -101,13 +114,8 @@ export function nodeConfig(
   runtime: Pick<Runtime, "crypto">,
   tls?: ResolvedTls,
 ): NodeConfig {
-  const { apiKey, name, memoryFor } = options;
-  if (apiKey === undefined || apiKey.length === 0) {
-    throw new AsocError(
-      "ASOC_CONFIG",
-      "Cannot join: no apiKey was given. `asoc keygen` makes one; every node of the community needs the same",
-    );
-  }
+  const { name, memoryFor, keyStore } = options;
+  const keys = keysOf(options);
   const community = options.community ?? DEFAULT_COMMUNITY;
   if (options.nodeId !== undefined && name !== undefined) {
     throw new TypeError("name: cannot be given together with nodeId, because a name is carried by the id");
@@ -132,7 +140,9 @@ export function nodeConfig(
   return {
     nodeId,
     community,
-    key: typeof apiKey === "string" ? utf8(apiKey) : apiKey.slice(),
+    keys,
+    rotation: options.rotation ?? "accept",
+    ...(keyStore ? { keyStore } : {}),
     host: options.host ?? "0.0.0.0",
     port: checkPort("port", options.port ?? 0, 0),
     peers,
@@ -167,6 +177,19 @@ function checkTls(
       "ASOC_CONFIG",
       `Cannot join as ${formatNodeId(nodeId)}: this node's certificate is of ${certified}`,
     );
+}
+
+function keysOf({ apiKey, keys, rotation }: JoinOptions): readonly KeyEntry[] {
+  if (rotation !== undefined && rotation !== "accept" && rotation !== "refuse")
+    throw new TypeError(`rotation: expected "accept" or "refuse", got ${JSON.stringify(rotation)}`);
+  if (keys !== undefined && apiKey !== undefined)
+    throw new TypeError("keys: cannot be given together with apiKey");
+  if (keys !== undefined && keys.length > 0) return keys.map(entryOf);
+  if (apiKey !== undefined && apiKey.length > 0) return [entryOf({ key: apiKey, state: "current" })];
+  throw new AsocError(
+    "ASOC_CONFIG",
+    "Cannot join: no apiKey was given. `asoc keygen` makes one; every node of the community needs the same",
+  );
 }
 
 function checkGlobs(name: string, globs: readonly string[]): readonly string[] {

@@ -10,6 +10,7 @@
  */
 export type { TlsOptions } from "./certs/options.ts";
 export { formatAddress, parseAddress } from "./core/address.ts";
+export type { KeyInfo, KeyState, RingKey } from "./core/auth/key_ring.ts";
 export { plausibleKeyBits, WEAK_KEY_BITS } from "./core/auth/key_strength.ts";
 export type { BeaconRefusal, RefusedBeacons } from "./core/discovery/discovery.ts";
 export { describeRefused } from "./core/discovery/discovery.ts";
@@ -24,6 +25,8 @@ export {
   ProtocolError,
 } from "./core/errors.ts";
 export { IncomingStream, Tensor, type TensorOptions } from "./core/incoming.ts";
+export type { KeyChange, KeyOptions, KeyStore } from "./core/key_options.ts";
+export type { RotateOptions, RotationPeer, RotationReport, RotationResult } from "./core/key_rotator.ts";
 export {
   DEFAULT_LIMITS,
   type Limits,
@@ -36,6 +39,7 @@ export {
 } from "./core/limits.ts";
 export { AsocNode } from "./core/node.ts";
 export type { NodeEvent, NodeStats, SendOutcome } from "./core/node_events.ts";
+export type { NodeKeys } from "./core/node_keys.ts";
 export type { PeerEvent, Peers } from "./core/peers.ts";
 export type { Address, TlsVerify } from "./core/runtime.ts";
 export type { SendOptions, SendReport } from "./core/send_plan.ts";

@@ -21,6 +21,9 @@ export interface Connection {
   link: Link | undefined;
   /** Whose memory its tensors use; known once it is open. */
   account: string | undefined;
+  /** Since when its key is no longer believed, in ms since 1970, and whether that is because its time was over. */
+  keyEndedMs?: number;
+  keyEnded?: boolean;
   readonly outgoing: Map<OutboundStream, Outgoing>;
   readonly incoming: Map<ArrivingStream, IncomingStream>;
   /** Transfers that we have asked about, and who waits for the answer. */

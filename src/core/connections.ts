@@ -5,12 +5,15 @@
 import { formatAddress } from "./address.ts";
 import { Admission, type RefusalReason } from "./auth/admission.ts";
 import { isBlamed } from "./auth/blame.ts";
+import type { KeyRing, RingKey } from "./auth/key_ring.ts";
 import { Callers } from "./callers.ts";
 import type { Connection } from "./connection.ts";
+import { ConnectionKeys } from "./connection_keys.ts";
 import type { ResumeAnswer } from "./delivery.ts";
 import { Driver } from "./driver.ts";
 import { AsocError, ClosedError, ConnectionError, describe, LimitError } from "./errors.ts";
 import { IncomingStream, type Tensor } from "./incoming.ts";
+import { type KeyNews, type KeyPeer, keyPeerOf, keyPeersOf } from "./key_peer.ts";
 import type { NodeConfig, NodeEvent } from "./node_events.ts";
 import { Outgoing, unknownPeer } from "./outgoing.ts";
 import { Resuming } from "./resuming.ts";
@@ -21,9 +24,9 @@ import type { TensorDescription } from "./session/description.ts";
 import { InboundTensor } from "./session/inbound_tensor.ts";
 import type { X1Config } from "./session/negotiation.ts";
 import { Session } from "./session/session.ts";
-import type { ArrivingStream, Opened, SessionEvent } from "./session/session_types.ts";
+import type { ArrivingStream, Opened, SessionConfig, SessionEvent } from "./session/session_types.ts";
 import { SessionTotals } from "./session_totals.ts";
-import { type Link, type Peer, peerOf, type Swarm, type Target } from "./swarm/swarm.ts";
+import { type Goaway, type Link, type Peer, peerOf, type Swarm, type Target } from "./swarm/swarm.ts";
 import { BufferPool } from "./tensor/buffer_pool.ts";
 import { MemoryAccounts } from "./tensor/memory_account.ts";
 import { checkDialled, listenWith, peerTls } from "./tls.ts";
@@ -45,6 +48,12 @@ export interface ConnectionsListener {
   whole(peer: Peer, description: TensorDescription, bytes: Uint8Array): void;
   /** A peer wants copies of tensors, or no more of them. */
   tapAsked(peer: Peer, record: TapRecord | UntapRecord): void;
+  /** A rotation of keys has something to say (RFC-0102). */
+  keyNews(from: KeyPeer, event: KeyNews): void;
+  /** A peer has proven a key that was only on offer. */
+  keySeen(key: RingKey, peer: Peer): void;
+  /** A connection rests on a key that holds no more. */
+  keysChanged(): void;
 }
 
 export class Connections {
@@ -59,6 +68,7 @@ export class Connections {
   readonly #callers: Callers;
   readonly #resuming: Resuming;
   readonly #roads: ConnectionRoads;
+  readonly #keys: ConnectionKeys;
   readonly #x1: X1Config | undefined;
   readonly #connections = new Set<Connection>();
   readonly #byLink = new Map<number, Connection>();
@@ -73,6 +83,7 @@ export class Connections {
   constructor(
     runtime: Runtime,
     config: NodeConfig,
+    ring: KeyRing,
     swarm: Swarm,
     traffic: Traffic,
     listener: ConnectionsListener,
@@ -87,6 +98,7 @@ export class Connections {
     this.#accounts = new MemoryAccounts(this.#pool);
     const { crypto, clock } = runtime;
     const { nodeId, legacy, limits } = config;
+    this.#keys = new ConnectionKeys(ring, clock, limits);
     this.#callers = new Callers(formatNodeId(nodeId), legacy, limits, crypto, (target) =>
       swarm.handleSelf(target),
     );
@@ -99,6 +111,8 @@ export class Connections {
         communityHash: communityHash(config.community, crypto),
         bootEpoch: readU32(crypto.randomBytes(4), 0),
         tensors: true,
+        keyExchange: true,
+        rotation: config.rotation === "accept",
       };
     }
   }
@@ -192,21 +206,39 @@ export class Connections {
 
   #goaway({ link }: Connection, code: number): void {
     if (!link) return;
-    const why =
-      code === GoawayCode.DUPLICATE ? "duplicate" : code === GoawayCode.STREAM_IDS ? "streamIds" : "shutdown";
-    this.#swarm.handleGoaway(link, why, this.#runtime.clock.nowMs());
+    this.#swarm.handleGoaway(link, goawayOf(code), this.#runtime.clock.nowMs());
     this.#listener.changed();
     this.#roads.changed();
   }
 
   /** Ids of a connection run out after some 2^31 tensors: it is given up while there are some left. */
-  #retireWornOut({ link, driver }: Connection): void {
-    if (!link || !driver.session.wornOut) return;
+  #retireWornOut(connection: Connection): void {
+    const { link, driver } = connection;
+    if (link && driver.session.wornOut) this.#leave(connection, GoawayCode.STREAM_IDS);
+  }
+
+  /** No new streams begin on it, and another one takes its place. */
+  #leave({ link, driver }: Connection, code: number): void {
     const nowMs = this.#runtime.clock.nowMs();
-    driver.session.close(nowMs, GoawayCode.STREAM_IDS);
+    driver.session.close(nowMs, code);
     driver.pump();
-    this.#swarm.handleGoaway(link, "streamIds", nowMs);
+    if (link) this.#swarm.handleGoaway(link, goawayOf(code), nowMs);
     this.#listener.changed();
+  }
+
+  /** Ends what rests on keys that are no longer believed. Returns in how many milliseconds to look again; undefined: never. */
+  endKeys(): number | undefined {
+    return this.#keys.end(this.#connections, (connection, code) => this.#leave(connection, code));
+  }
+
+  /** A beacon of `nodeId` was signed with `key`. */
+  heardKey(nodeId: string, key: Uint8Array): void {
+    this.#keys.heard(nodeId, key);
+  }
+
+  /** Every peer as a rotation of keys needs it, once. */
+  keyPeers(): KeyPeer[] {
+    return keyPeersOf(this.#byLink.values());
   }
 
   /**
@@ -289,7 +321,14 @@ export class Connections {
       conn.abort();
       return;
     }
-    this.#connect(conn, undefined, undefined, undefined);
+    const keys = this.#keys.accepting(conn.remote.host);
+    if (keys) {
+      this.#connect(conn, keys, undefined, undefined, undefined);
+      return;
+    }
+    this.#admission.failed(conn.remote.host, false, nowMs);
+    this.#refuse(conn.remote, "no key of this node holds now", undefined, undefined);
+    conn.abort();
   }
 
   #abortOldestHandshake(): void {
@@ -310,17 +349,18 @@ export class Connections {
 
   #connect(
     conn: Conn,
+    keys: Pick<SessionConfig, "key" | "otherKeys" | "mayExchange">,
     target: Target | undefined,
     dialled: Address | undefined,
     challenge: number | undefined,
   ): void {
-    const { nodeId, key, limits } = this.#config;
+    const { nodeId, limits } = this.#config;
     const { crypto, clock } = this.#runtime;
     const session: Session = new Session(
       {
         role: target ? "dialler" : "acceptor",
         nodeId,
-        key,
+        ...keys,
         limits,
         crypto,
         tls: conn.tls,
@@ -358,6 +398,7 @@ export class Connections {
     const { limits } = this.#config;
     const challenge = this.#callers.challengeFor(target);
     try {
+      const { key } = this.#keys.dialling(target);
       const conn = await transport.dial(address, {
         timeoutMs: limits.dialTimeoutMs,
         signal: this.#dials.signal,
@@ -370,7 +411,7 @@ export class Connections {
         conn.abort();
         throw error;
       }
-      this.#connect(conn, target, address, challenge);
+      this.#connect(conn, { key }, target, address, challenge);
     } catch (error) {
       this.#callers.forgetChallenge(challenge);
       if (this.#closing) return;
@@ -423,6 +464,12 @@ export class Connections {
         connection.asked.delete(event.transferId);
         break;
       }
+      case "keyOffered":
+      case "keyAnswered": {
+        const from = keyPeerOf(connection);
+        if (from) this.#listener.keyNews(from, event);
+        break;
+      }
       case "tapAsked":
         if (connection.link) this.#listener.tapAsked(peerOf(connection.link), event.record);
         break;
@@ -462,6 +509,9 @@ export class Connections {
       // Its answer says how far away the peer is, before anybody wants to know.
       if (caps) connection.driver.session.probe(this.#runtime.clock.nowMs());
     }
+    const key = this.#keys.opened(connection);
+    if (!key) this.#listener.keysChanged();
+    else if (key.state === "offered" && caps && link) this.#listener.keySeen(key, peerOf(link));
     this.#listener.changed();
     this.#roads.changed();
   }
@@ -525,6 +575,7 @@ export class Connections {
       if (connection.direction === "inbound") this.#admission.left(connection.remote.host);
       this.#swarm.handleClosed(link, error, nowMs);
     } else if (target) {
+      this.#keys.refused(connection, isAnswered(error));
       const cause = error ?? new ConnectionError("ASOC_HANDSHAKE_REFUSED", "Handshake refused");
       const named = new ConnectionError(
         "ASOC_HANDSHAKE_REFUSED",
@@ -558,4 +609,14 @@ export class Connections {
     this.#refused[name] = (this.#refused[name] ?? 0) + 1;
     this.#listener.emit({ kind: "refused", address, reason, error, nodeId });
   }
+}
+
+function goawayOf(code: number): Goaway {
+  if (code === GoawayCode.DUPLICATE) return "duplicate";
+  return code === GoawayCode.STREAM_IDS || code === GoawayCode.KEY_ENDED ? "streamIds" : "shutdown";
+}
+
+/** Whoever has answered a HELLO knows its key. */
+function isAnswered(error: AsocError | undefined): boolean {
+  return error !== undefined && error.code !== "ASOC_HANDSHAKE_REFUSED" && error.code !== "ASOC_WRONG_KEY";
 }

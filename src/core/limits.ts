@@ -53,6 +53,11 @@ export interface Limits {
   readonly initialCreditBytes: number;
   /** A receiver confirms whenever so much has come; sooner while streams of several priorities share the connection (x1). */
   readonly ackBytes: number;
+  /** X25519 exchanges a minute that one address can make this node compute; past that it does without (x1). */
+  readonly maxKeyExchangesPerMinute: number;
+  /** Keys that rotations of peers may bring in an hour, and changes of keys that they may ask for in it. */
+  readonly maxRotationsPerHour: number;
+  readonly maxKeyChangesPerHour: number;
   /** Addresses that are tried for one discovered peer. */
   readonly maxAddressesPerPeer: number;
   /** Tensor memory of transfers that broke and wait for their rest; the oldest go first, the newest never. */
@@ -127,6 +132,9 @@ export const DEFAULT_LIMITS: Limits & Timing = {
   initialCreditBytes: 256 * KiB,
   // Each one wakes the sender: every 8 MiB cost 5% of bulk.
   ackBytes: 64 * MiB,
+  maxKeyExchangesPerMinute: 600,
+  maxRotationsPerHour: 12,
+  maxKeyChangesPerHour: 120,
   maxAddressesPerPeer: 8,
   suspendedBytes: GiB,
   maxSuspended: 1024,
@@ -190,7 +198,17 @@ export const MAX_USER_METADATA_BYTES = 8 * KiB;
 export const MAX_DIGEST_BYTES = 64;
 /** Reason of RESET and STOP, text of ERROR. */
 export const MAX_REASON_BYTES = 256;
-/** A key that KEY_NEW carries. */
+/** Keys of a ring that are believed at once: what a HELLO or a beacon of a stranger costs. */
+export const MAX_KEYS_TRIED = 4;
+/** Keys of a ring, with the ids of revoked ones. */
+export const MAX_RING_KEYS = 20;
+/** How far the epoch of a key that a rotation brings may lie ahead: nobody can use them up. */
+export const MAX_EPOCH_STEP = 1024;
+/** How long a key may be on offer. */
+export const MAX_OFFER_MS = 3_600_000;
+/** How long streams may go on after the end of the key that their connection began with. */
+export const KEY_DRAIN_MS = 30_000;
+/** A key that KEY_NEW carries, and any key of a ring. */
 export const MAX_ROTATED_KEY_BYTES = KiB;
 
 /** Copies on their way to one peer that taps. */

@@ -18,6 +18,7 @@ import {
   type NodeStats,
   type SendOutcome,
 } from "./node_events.ts";
+import { NodeKeys } from "./node_keys.ts";
 import { type Outgoing, sendTo } from "./outgoing.ts";
 import { Peers } from "./peers.ts";
 import type { Address, Listener, Runtime, Timer } from "./runtime.ts";
@@ -59,6 +60,8 @@ export class AsocNode {
   readonly id: string;
   /** Peers with an open connection. */
   readonly peers: Peers;
+  /** What proves that this node belongs to its community. */
+  readonly keys: NodeKeys;
   /** Tensors that arrive, as they start. Whoever iterates should read each, or cancel it. */
   readonly incoming: AsyncIterable<IncomingStream>;
 
@@ -77,7 +80,12 @@ export class AsocNode {
     this.#incoming = new Channel(limits.maxQueuedStreams);
     this.incoming = this.#incoming;
     this.#traffic = new Traffic(() => runtime.clock.unixMs());
-    this.#connections = new Connections(runtime, config, this.#swarm, this.#traffic, {
+    this.keys = new NodeKeys(runtime, config, {
+      peers: () => this.#connections.keyPeers(),
+      end: () => this.#connections?.endKeys(), // none yet while this is made
+      emit: (event) => this.#hub.emit(event),
+    });
+    this.#connections = new Connections(runtime, config, this.keys.ring, this.#swarm, this.#traffic, {
       changed: () => this.#pump(),
       emit: (event) => this.#hub.emit(event),
       arrived: (stream) => {
@@ -88,6 +96,9 @@ export class AsocNode {
         return true;
       },
       whole: (peer, description, bytes) => this.#passed(peer, description, bytes),
+      keyNews: (from, event) => this.keys.handleNews(from, event),
+      keySeen: (key, peer) => this.keys.handleSeen(key, peer),
+      keysChanged: () => this.keys.look(),
       tapAsked: (peer, record) => this.#tapping.handleAsked(peer.id, record, runtime.clock.nowMs()),
     });
     this.#tapping = new Tapping(
@@ -115,9 +126,15 @@ export class AsocNode {
     const { tlsListen } = node.#connections;
     node.#listener = await runtime.transport.listen(at, (conn) => node.#connections.accept(conn), tlsListen);
     if (config.discovery) {
-      const { nodeId, community, key, limits, host, discoveryPort } = config;
+      const { nodeId, community, limits, host, discoveryPort } = config;
       const { crypto, clock } = runtime;
       const tcpPort = node.address.port;
+      const { ring } = node.keys;
+      const key = {
+        signers: () => ring.signers(clock.unixMs()).map((one) => one.key),
+        verifying: () => ring.verifying(clock.unixMs()).map((one) => one.key),
+        heard: (id: string, one: Uint8Array) => node.#connections.heardKey(id, one),
+      };
       const discovery = new Discovery({ nodeId, community, key, tcpPort, limits, crypto }, clock.nowMs());
       node.#discovery = discovery;
       try {
@@ -460,6 +477,7 @@ export class AsocNode {
     this.#copying.abort(new ClosedError("ASOC_CLOSED", "The node is closing"));
     this.#connections.beginClose();
     this.#timer?.cancel();
+    this.keys.close();
     for (const check of this.#staleChecks.values()) check.cancel();
     try {
       await Promise.all([this.#listener?.close(), this.#loop?.close()]);

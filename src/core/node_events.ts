@@ -1,7 +1,9 @@
 /** What users configure a node with, hear of it, and can count: types, and the hub that hands events out. */
+import type { KeyEntry } from "./auth/key_ring.ts";
 import { Channel } from "./channel.ts";
 import type { BeaconRefusal, RefusedBeacons } from "./discovery/discovery.ts";
 import type { AsocError } from "./errors.ts";
+import type { KeyChange, KeyStore } from "./key_options.ts";
 import type { Limits, Timing } from "./limits.ts";
 import type { Address, TlsConfig } from "./runtime.ts";
 import type { SendReport } from "./send_plan.ts";
@@ -14,7 +16,11 @@ import type { TapCounters } from "./topics/taps.ts";
 export interface NodeConfig {
   readonly nodeId: Uint8Array;
   readonly community: string;
-  readonly key: Uint8Array;
+  readonly keys: readonly KeyEntry[];
+  /** See `JoinOptions.rotation`. */
+  readonly rotation: "accept" | "refuse";
+  /** See `JoinOptions.keyStore`. */
+  readonly keyStore?: KeyStore | undefined;
   readonly host: string;
   readonly port: number;
   readonly peers: readonly Address[];
@@ -55,6 +61,19 @@ export type NodeEvent =
     }
   /** A session over TLS with a peer that neither a certificate nor a proof vouches for: whoever is on the path may read it. */
   | { readonly kind: "unverified"; readonly peer: Peer }
+  /** The keys of this node have changed: by its user, by a rotation, or because one's time was over (RFC-0102). */
+  | {
+      readonly kind: "key";
+      readonly change: KeyChange;
+      readonly keyId: string;
+      readonly epoch: number;
+      /** Whose rotation it was. */
+      readonly peer: Peer | undefined;
+      /** Whether a store has it; else it is forgotten with this process. */
+      readonly kept: boolean;
+      /** Why it was refused, or not kept. */
+      readonly error: unknown;
+    }
   | { readonly kind: "streamStarted"; readonly peer: Peer; readonly streamId: number }
   | {
       readonly kind: "streamFailed";

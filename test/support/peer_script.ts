@@ -254,8 +254,12 @@ async function watch(): Promise<void> {
       });
     } else if (event.kind === "streamFailed") {
       print("streamFailed", { peer: event.peer.id, ...failure(event.error), streamId: event.streamId });
-    } else if (event.kind === "unverified") print("unverified", { peer: event.peer.id });
-    else print("streamStarted", { peer: event.peer.id, streamId: event.streamId });
+    } else if (event.kind === "unverified") {
+      print("unverified", { peer: event.peer.id });
+    } else if (event.kind === "key") {
+      const { change, keyId, epoch, peer, kept, error } = event;
+      print("key", { change, keyId, epoch, peer: peer?.id, kept, ...(error ? failure(error) : {}) });
+    } else print("streamStarted", { peer: event.peer.id, streamId: event.streamId });
   }
 }
 

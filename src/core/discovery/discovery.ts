@@ -24,10 +24,23 @@ export type BeaconRefusal =
   | "addressRate"
   | "port";
 
+/** The keys of a node whose ring changes with time. */
+export interface DiscoveryKeys {
+  /** Those that beacons are signed with, in turn. */
+  signers(): readonly Uint8Array[];
+  /** Those that beacons of others may be signed with. */
+  verifying(): readonly Uint8Array[];
+  /** A beacon of `nodeId` was signed with this one. */
+  heard(nodeId: string, key: Uint8Array): void;
+}
+
+/** Two beacons of one node are at least so far apart, whatever the number of its keys: others take one a second. */
+const MIN_BEACON_GAP_MS = 1100;
+
 export interface DiscoveryConfig {
   readonly nodeId: Uint8Array;
   readonly community: string;
-  readonly key: Uint8Array;
+  readonly key: Uint8Array | DiscoveryKeys;
   readonly tcpPort: number;
   readonly limits: Limits & Timing;
   readonly crypto: Crypto;
@@ -62,6 +75,7 @@ export class Discovery {
   #events: DiscoveryEvent[] = [];
   #nextBeaconMs: number;
   #ownBeacons = 0;
+  #turn = 0;
 
   constructor(config: DiscoveryConfig, nowMs: number) {
     const { limits } = config;
@@ -96,11 +110,12 @@ export class Discovery {
     nowMs: number,
     unixS: number,
   ): { readonly reason: BeaconRefusal; readonly skewS?: number } | undefined {
-    const { limits, key, crypto } = this.#config;
+    const { limits } = this.#config;
     const beacon = decodeBeacon(packet);
     if (!beacon) return { reason: "length" };
     if (!equalBytes(beacon.communityHash, this.#community)) return { reason: "community" };
-    if (!isAuthenticBeacon(packet, key, crypto)) return { reason: "signature" };
+    const key = this.#signedWith(packet);
+    if (!key) return { reason: "signature" };
     const nodeId = formatNodeId(beacon.nodeId);
     if (nodeId === this.#ownId) {
       this.#ownBeacons++;
@@ -115,8 +130,19 @@ export class Discovery {
       if (!this.#addressRate.take(from.host, nowMs)) return { reason: "addressRate" };
     }
     if (beacon.tcpPort === 0) return { reason: "port" };
+    if (!(this.#config.key instanceof Uint8Array)) this.#config.key.heard(nodeId, key);
     this.#see(nodeId, { host: from.host, port: beacon.tcpPort }, nowMs);
     return undefined;
+  }
+
+  /** The key of a beacon. All are tried, whichever it is: time tells nothing about the ring. */
+  #signedWith(packet: Uint8Array): Uint8Array | undefined {
+    const { key, crypto } = this.#config;
+    let found: Uint8Array | undefined;
+    for (const one of key instanceof Uint8Array ? [key] : key.verifying()) {
+      if (isAuthenticBeacon(packet, one, crypto)) found ??= one;
+    }
+    return found;
   }
 
   /** Time has come to `pollDeadline`. */
@@ -128,13 +154,21 @@ export class Discovery {
     }
   }
 
-  /** The beacon that is due, or undefined. */
+  /** The beacon that is due, or undefined. Each key that may sign has its turn: whoever knows only one of them hears us too. */
   pollBeacon(nowMs: number, unixS: number): Uint8Array | undefined {
     if (nowMs < this.#nextBeaconMs) return undefined;
     const { nodeId, tcpPort, key, crypto, limits } = this.#config;
-    this.#nextBeaconMs = nowMs + limits.beaconIntervalMs;
+    const signers = key instanceof Uint8Array ? [key] : key.signers();
+    const gapMs = limits.beaconIntervalMs / Math.max(1, signers.length);
+    this.#nextBeaconMs = nowMs + Math.max(gapMs, Math.min(MIN_BEACON_GAP_MS, limits.beaconIntervalMs));
+    const signer = signers[this.#turn++ % signers.length];
+    if (!signer) return undefined;
     const challenge = readU32(crypto.randomBytes(4), 0);
-    return encodeBeacon({ communityHash: this.#community, nodeId, tcpPort, unixS, challenge }, key, crypto);
+    return encodeBeacon(
+      { communityHash: this.#community, nodeId, tcpPort, unixS, challenge },
+      signer,
+      crypto,
+    );
   }
 
   pollEvent(): DiscoveryEvent | undefined {

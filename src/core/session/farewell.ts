@@ -12,9 +12,13 @@ const PUSHED: ReadonlySet<AsocErrorCode> = new Set([
   "ASOC_TOO_MANY_STREAMS",
 ]);
 
-/** The frame that tells of `error`, with `seq` of the CONTROL counter; undefined where it is not the other side's fault. */
+/** The key of the connection is no longer believed here. */
+const OF_KEYS: ReadonlySet<AsocErrorCode> = new Set(["ASOC_KEY_REVOKED", "ASOC_KEY_ENDED"]);
+
+/** The frame that tells of `error`, with `seq` of the CONTROL counter; undefined where there is nothing that it should know. */
 export function farewell(error: AsocError, seq: number): Uint8Array | undefined {
-  if (!(error instanceof ProtocolError) && !PUSHED.has(error.code)) return undefined;
+  if (!(error instanceof ProtocolError || PUSHED.has(error.code) || OF_KEYS.has(error.code)))
+    return undefined;
   const { streamId } = error.details;
   const payload = encodeControl([
     {
@@ -34,6 +38,7 @@ export function farewell(error: AsocError, seq: number): Uint8Array | undefined 
 function codeOf(error: AsocError): number {
   if (error.code === "ASOC_BAD_RECORD") return ErrorCode.BAD_RECORD;
   if (error.code === "ASOC_CREDIT_EXCEEDED") return ErrorCode.CREDIT;
+  if (OF_KEYS.has(error.code)) return ErrorCode.KEY;
   if (error.code === "ASOC_UNKNOWN_CRITICAL_RECORD") return ErrorCode.UNKNOWN_CRITICAL;
   return error instanceof LimitError ? ErrorCode.LIMIT : ErrorCode.PROTOCOL;
 }

@@ -136,7 +136,7 @@ export function ackBeyondSent(streamId: number, expected: number, got: number): 
 
 /** What becomes of a stream that had not begun when GOAWAY came: with a twin, or a new connection, it can begin elsewhere. */
 export function leaving(code: number): ConnectionError {
-  return code === GoawayCode.DUPLICATE || code === GoawayCode.STREAM_IDS
+  return code === GoawayCode.DUPLICATE || code === GoawayCode.STREAM_IDS || code === GoawayCode.KEY_ENDED
     ? connectionLost(undefined)
     : new ConnectionError("ASOC_PEER_LEAVING", "The peer takes no new tensors: it is leaving", {
         details: { code },

@@ -2,6 +2,7 @@
  * The beginning of one connection: HELLO and ACCEPT (RFC-0001, Handshake), then the extension's CAPS and PROOF where both
  * sides speak it (RFC-0004). `Session` brings the frames and holds the state; this checks, answers, and says what is next.
  */
+import type { RotationKeys } from "../auth/rotation_keys.ts";
 import { AuthError } from "../errors.ts";
 import { decodeAccept, encodeAccept, isX1Token, makeX1Token, TOKEN_BYTES } from "../wire/accept.ts";
 import { FrameType } from "../wire/header.ts";
@@ -26,8 +27,9 @@ export interface HandshakeStep {
 export class Handshake {
   readonly #config: SessionConfig;
   readonly #send: (type: number, payload: Uint8Array) => void;
-  readonly #negotiation: Negotiation | undefined;
   readonly #bytes = new Uint8Array(HELLO_BYTES);
+  #negotiation: Negotiation | undefined;
+  #key: Uint8Array;
   #filled = 0;
   #helloId: Uint8Array | undefined;
   #mayFallBack = true;
@@ -36,12 +38,10 @@ export class Handshake {
   constructor(config: SessionConfig, send: (type: number, payload: Uint8Array) => void) {
     this.#config = config;
     this.#send = send;
-    const { role, nodeId, key, crypto, limits, x1, tls } = config;
-    if (x1) {
-      const { keepaliveMs } = limits;
-      this.#negotiation = new Negotiation({ role, nodeId, key, crypto, limits, keepaliveMs, x1, tls });
-    }
-    if (role === "acceptor") return;
+    const { role, nodeId, key, crypto } = config;
+    this.#key = key;
+    if (role === "acceptor") return; // the dialler's HELLO says which key it is
+    this.#negotiation = this.#negotiate(key);
     const hello = encodeHello({ nodeId, challenge: config.challenge ?? 0 }, key, crypto);
     this.#negotiation?.setHello(hello);
     send(FrameType.HELLO, hello);
@@ -51,6 +51,14 @@ export class Handshake {
   /** Whether the other side may turn out not to speak x1. */
   get mayFallBack(): boolean {
     return this.#mayFallBack;
+  }
+  /** The key of this connection: the dialler's choice, and for an acceptor a guess until HELLO has come. */
+  get key(): Uint8Array {
+    return this.#key;
+  }
+  /** What seals keys; undefined before both proofs, and without a key exchange. */
+  get rotationKeys(): RotationKeys | undefined {
+    return this.#negotiation?.rotationKeys;
   }
   get opened(): Opened {
     const caps = this.#negotiation?.peer;
@@ -67,15 +75,17 @@ export class Handshake {
 
   /** HELLO is complete: answers it. Throws what refuses it. */
   handleHello(): State {
-    const { key, crypto, admit, mustProve, isLegacy, tls } = this.#config;
+    const { crypto, admit, mustProve, isLegacy, tls } = this.#config;
     const payload = this.#bytes.subarray(0, this.#filled);
-    const hello = decodeHello(payload, key, crypto);
-    if (!hello.authentic) throw new AuthError("ASOC_WRONG_KEY", "HELLO refused: signed with another key");
+    const { hello, key } = this.#readHello(payload);
+    if (!key) throw new AuthError("ASOC_WRONG_KEY", "HELLO refused: signed with another key");
+    this.#key = key;
     checkIdentity("HELLO", hello.nodeId, tls);
     const refused = admit?.(hello.nodeId, hello.challenge);
     if (refused) throw refused;
     this.#helloId = hello.nodeId;
-    const negotiation = this.#negotiation;
+    const negotiation = this.#negotiate(key);
+    this.#negotiation = negotiation;
     const token = negotiation ? makeX1Token(key, crypto) : crypto.randomBytes(TOKEN_BYTES);
     const accept = encodeAccept(token, key, crypto);
     this.#send(FrameType.ACCEPT, accept);
@@ -88,7 +98,8 @@ export class Handshake {
 
   /** ACCEPT is complete. Throws what refuses it. */
   handleAccept(): State {
-    const { key, crypto, mustProve } = this.#config;
+    const { crypto, mustProve } = this.#config;
+    const key = this.#key;
     const payload = this.#bytes.subarray(0, this.#filled);
     const { token, authentic } = decodeAccept(payload, key, crypto);
     if (!authentic) throw new AuthError("ASOC_WRONG_KEY", "ACCEPT refused: signed with another key");
@@ -139,6 +150,23 @@ export class Handshake {
   /** The other side does not speak x1. Throws ASOC_DOWNGRADE where it must. */
   fallBack(): void {
     if (!this.#mayFallBack) throw this.#downgrade();
+  }
+
+  #negotiate(key: Uint8Array): Negotiation | undefined {
+    const { role, nodeId, crypto, limits, x1, mayExchange, tls } = this.#config;
+    const { keepaliveMs } = limits;
+    return x1 && new Negotiation({ role, nodeId, key, crypto, limits, keepaliveMs, x1, mayExchange, tls });
+  }
+
+  /** HELLO, and the key that has signed it. All keys are tried, whichever it is: time tells nothing about the ring. */
+  #readHello(payload: Uint8Array) {
+    const { key, otherKeys = [], crypto } = this.#config;
+    const hello = decodeHello(payload, key, crypto);
+    let signedWith = hello.authentic ? key : undefined;
+    for (const other of otherKeys) {
+      if (decodeHello(payload, other, crypto).authentic) signedWith ??= other;
+    }
+    return { hello, key: signedWith };
   }
 
   #downgrade(): AuthError {

@@ -16,6 +16,7 @@ import {
   transcriptHash,
   verifyProof,
 } from "../auth/proof.ts";
+import { type RotationKeys, rotationKeys } from "../auth/rotation_keys.ts";
 import { AuthError, LimitError, ProtocolError } from "../errors.ts";
 import { type Limits, MIN_X1_FRAME_BYTES } from "../limits.ts";
 import type { ConnTls, Crypto, X25519KeyPair } from "../runtime.ts";
@@ -33,8 +34,10 @@ export interface X1Config {
   readonly communityHash: Uint8Array;
   /** Differs from one start of the node to the next. */
   readonly bootEpoch: number;
-  /** Offers X25519: costs each side about 0.1 ms, and rotation of keys without TLS needs it. */
+  /** Offers X25519: costs each side about 0.1 ms and 36 bytes, and rotation of keys needs it. */
   readonly keyExchange?: boolean;
+  /** Considers keys that a rotation brings (RFC-0102). */
+  readonly rotation?: boolean;
   /** Streams are tensor streams (RFC-0005) with a peer that can do the same. */
   readonly tensors?: boolean;
 }
@@ -48,6 +51,8 @@ export interface NegotiationConfig {
   readonly keepaliveMs: number;
   readonly x1: X1Config;
   readonly tls?: ConnTls | undefined;
+  /** Asked before an acceptor computes X25519; false: it does without. */
+  readonly mayExchange?: (() => boolean) | undefined;
 }
 
 const NO_BINDING = new Uint8Array(0);
@@ -56,29 +61,43 @@ const MAX_U32 = 0xffff_ffff;
 
 export class Negotiation {
   readonly #config: NegotiationConfig;
-  readonly #keyPair: X25519KeyPair | undefined;
   readonly #nonce: Uint8Array;
-  /** Our CAPS as it goes out, from op to the end of its body. */
-  readonly ownCaps: Uint8Array;
+  #keyPair: X25519KeyPair | undefined;
+  #ownCaps: Uint8Array | undefined;
   #hello: Uint8Array | undefined;
   #accept: Uint8Array | undefined;
   #claimed: CapsRecord | undefined;
   #secrets: { readonly prk: Uint8Array; readonly th: Uint8Array } | undefined;
+  #exchanged = false;
+  #rotationKeys: RotationKeys | undefined;
   #proven = false;
 
   constructor(config: NegotiationConfig) {
     this.#config = config;
-    const { crypto, x1, limits, nodeId, key } = config;
-    this.#nonce = crypto.randomBytes(NONCE_BYTES);
-    this.#keyPair = x1.keyExchange ? crypto.x25519KeyPair() : undefined;
-    this.ownCaps = encodeRecord({
+    this.#nonce = config.crypto.randomBytes(NONCE_BYTES);
+  }
+
+  /**
+   * Our CAPS as it goes out, from op to the end of its body. A dialler's is made at once, an acceptor's when it has that of
+   * the dialler: where that offers no key exchange, a key pair would be for nothing.
+   */
+  get ownCaps(): Uint8Array {
+    this.#ownCaps ??= this.#makeCaps();
+    return this.#ownCaps;
+  }
+
+  #makeCaps(): Uint8Array {
+    const { role, crypto, x1, limits, nodeId, key, mayExchange } = this.#config;
+    const exchanges = role === "dialler" || (this.#claimed?.publicKey && mayExchange?.() !== false);
+    if (x1.keyExchange && exchanges) this.#keyPair = crypto.x25519KeyPair();
+    return encodeRecord({
       kind: "caps",
       extVersion: EXT_VERSION,
-      keepaliveS: Math.max(1, Math.min(255, Math.floor(config.keepaliveMs / 1000))),
+      keepaliveS: Math.max(1, Math.min(255, Math.floor(this.#config.keepaliveMs / 1000))),
       maxStreams: Math.min(MAX_U16, limits.maxInboundStreams),
       maxFrameBytes: Math.min(MAX_U32, limits.maxPayloadBytes),
       initialCreditBytes: Math.min(MAX_U32, limits.initialCreditBytes),
-      capabilities: x1.tensors ? Capability.TENSORS : 0,
+      capabilities: (x1.tensors ? Capability.TENSORS : 0) | (x1.rotation ? Capability.ROTATION : 0),
       uuid: nodeId,
       nonce: this.#nonce,
       communityHash: x1.communityHash,
@@ -97,6 +116,11 @@ export class Negotiation {
   /** The other side's CAPS has come. */
   get begun(): boolean {
     return this.#claimed !== undefined;
+  }
+
+  /** What seals keys on this connection, once `forget` was called; undefined where there was no key exchange. */
+  get rotationKeys(): RotationKeys | undefined {
+    return this.#rotationKeys;
   }
 
   /** The payloads of both handshake frames, as they went over the wire. */
@@ -164,18 +188,19 @@ export class Negotiation {
       },
       crypto,
     );
+    const sharedSecret =
+      this.#keyPair && caps.publicKey ? crypto.x25519(this.#keyPair.privateKey, caps.publicKey) : undefined;
     const prk = handshakeSecret(
       {
         key,
-        sharedSecret:
-          this.#keyPair && caps.publicKey
-            ? crypto.x25519(this.#keyPair.privateKey, caps.publicKey)
-            : undefined,
+        sharedSecret,
         diallerNonce: dials ? this.#nonce : caps.nonce,
         acceptorNonce: dials ? caps.nonce : this.#nonce,
       },
       crypto,
     );
+    this.#exchanged = sharedSecret !== undefined;
+    sharedSecret?.fill(0);
     this.#keyPair?.privateKey.fill(0);
     this.#secrets = { prk, th };
   }
@@ -201,8 +226,10 @@ export class Negotiation {
     this.#proven = true;
   }
 
-  /** Both proofs are done: what made them is wiped. */
+  /** Both proofs are done: what made them is wiped, but for what seals keys. */
   forget(): void {
+    const { role, crypto } = this.#config;
+    if (this.#secrets && this.#exchanged) this.#rotationKeys = rotationKeys(this.#secrets.prk, role, crypto);
     this.#secrets?.prk.fill(0);
     this.#secrets = undefined;
     this.#keyPair?.privateKey.fill(0);

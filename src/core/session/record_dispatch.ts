@@ -9,6 +9,7 @@ import { StreamCode } from "../wire/records/reset.ts";
 import type { Arrivals } from "./arrivals.ts";
 import { ackBeyondSent, leaving, stoppedBy, unexpectedRecord } from "./faults.ts";
 import type { InboundTensors } from "./inbound_tensors.ts";
+import type { KeyChannel } from "./key_channel.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import type { Outbound } from "./outbound.ts";
 import { Pings } from "./pings.ts";
@@ -24,6 +25,8 @@ export class RecordDispatch {
   readonly #sender: RecordSender;
   readonly #events: SessionEvents;
   readonly pings = new Pings();
+  /** Reads KEY_NEW and KEY_ACK; undefined where they cannot be sealed. */
+  keys: KeyChannel | undefined;
   /** The other side has said GOAWAY. */
   leaving = false;
   /** We have said GOAWAY and wait for a PONG: the other side knows then. */
@@ -135,6 +138,11 @@ export class RecordDispatch {
         throw new ConnectionError("ASOC_PEER_ERROR", `The other side ended the connection: ${record.text}`, {
           details: { code: record.code, streamId: record.stream, seq: record.frameSeq },
         });
+      case "key_new":
+      case "key_ack":
+        if (this.keys) this.#events.emit(this.keys.handle(record));
+        else if (raw.critical) throw unknownCritical(raw.op);
+        break;
       case "caps":
       case "proof":
         throw unexpectedRecord("a record of an open session", raw.op);

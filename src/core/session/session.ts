@@ -19,6 +19,7 @@ import { FrameReader } from "../wire/frame_reader.ts";
 import { FrameType } from "../wire/header.ts";
 import { Capability, type CapsRecord } from "../wire/records/caps.ts";
 import { GoawayCode } from "../wire/records/goaway.ts";
+import type { KeyRecord } from "../wire/records/key.ts";
 import { StreamCode } from "../wire/records/reset.ts";
 import type { TapRecord, UntapRecord } from "../wire/records/tap.ts";
 import { Arrivals } from "./arrivals.ts";
@@ -40,6 +41,7 @@ import { FrameIntake } from "./frame_intake.ts";
 import { Handshake } from "./handshake.ts";
 import { InboundTensor } from "./inbound_tensor.ts";
 import type { InboundTensors } from "./inbound_tensors.ts";
+import { KeyChannel } from "./key_channel.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { Outbound, type OutboundStream, type TensorSending } from "./outbound.ts";
 import { RecordDispatch } from "./record_dispatch.ts";
@@ -63,6 +65,7 @@ export class Session {
   readonly #intake: FrameIntake;
   readonly #reader: FrameReader;
   readonly #deadlines: Deadlines;
+  readonly #handshake: Handshake;
   #finPending = false;
   /** Said before the connection is cut. */
   #lastWords: Uint8Array | undefined;
@@ -76,6 +79,7 @@ export class Session {
     const arrivals = new Arrivals(config, sender, this.#events);
     const records = new RecordDispatch(config, lifecycle, outbound, arrivals, sender, this.#events);
     const handshake = new Handshake(config, (type, payload) => sender.send(type, payload));
+    this.#handshake = handshake;
     this.#config = config;
     this.#lifecycle = lifecycle;
     this.#outbound = outbound;
@@ -103,6 +107,14 @@ export class Session {
   /** What the other side said in CAPS; undefined before its proof, and for a v0.1 peer. */
   get peer(): CapsRecord | undefined {
     return this.#intake.peer;
+  }
+  /** The key that this connection rests on; an acceptor's is a guess until HELLO has come. */
+  get key(): Uint8Array {
+    return this.#handshake.key;
+  }
+  /** What KEY_NEW and KEY_ACK go through; undefined before both proofs, and without a key exchange. */
+  get keyChannel(): KeyChannel | undefined {
+    return this.#records.keys;
   }
   /** Round trip of the last PING that was answered, in ms. */
   get roundTripMs(): number | undefined {
@@ -430,6 +442,11 @@ export class Session {
   // --- inside
 
   #opened(nodeId: Uint8Array | undefined, peer: CapsRecord | undefined): void {
+    const { rotationKeys } = this.#handshake;
+    if (rotationKeys) {
+      const send = (record: KeyRecord) => this.#sender.say(0, record);
+      this.#records.keys = new KeyChannel(rotationKeys, this.#config.crypto, send);
+    }
     if (peer && this.#config.x1?.tensors && (peer.capabilities & Capability.TENSORS) !== 0) {
       this.#outbound.useCredit(peer.initialCreditBytes);
       this.#arrivals.useTensors(peer);

@@ -4,6 +4,7 @@ import type { Limits, Timing } from "../limits.ts";
 import type { ConnTls, Crypto } from "../runtime.ts";
 import type { TensorMemory } from "../tensor/memory_account.ts";
 import type { CapsRecord } from "../wire/records/caps.ts";
+import type { KeyGrant, KeyReceipt } from "../wire/records/key.ts";
 import type { TapRecord, UntapRecord } from "../wire/records/tap.ts";
 import type { InboundStream } from "./inbound_stream.ts";
 import type { InboundTensor } from "./inbound_tensor.ts";
@@ -17,7 +18,12 @@ export type ArrivingStream = InboundStream | InboundTensor;
 export interface SessionConfig {
   readonly role: "dialler" | "acceptor";
   readonly nodeId: Uint8Array;
+  /** The dialler's HELLO is signed with it; an acceptor believes it. */
   readonly key: Uint8Array;
+  /** What an acceptor believes besides; it answers with the key that HELLO was signed with. */
+  readonly otherKeys?: readonly Uint8Array[];
+  /** Asked before an acceptor computes X25519; false: it does without. */
+  readonly mayExchange?: () => boolean;
   /** The dialler's challenge; the node keeps it to know its own HELLO again. */
   readonly challenge?: number;
   readonly limits: Limits & Timing;
@@ -69,6 +75,10 @@ export type SessionEvent =
   | { readonly kind: "goaway"; readonly code: number }
   /** It wants copies of tensors, or no more of them. */
   | { readonly kind: "tapAsked"; readonly record: TapRecord | UntapRecord }
+  /** KEY_NEW: a rotation brings a key, commits it, or takes it back (RFC-0102). */
+  | { readonly kind: "keyOffered"; readonly grant: KeyGrant }
+  /** KEY_ACK. */
+  | { readonly kind: "keyAnswered"; readonly receipt: KeyReceipt }
   /** Everything is written and nothing arrives: send FIN. */
   | { readonly kind: "finish" }
   /** The end. With an error the connection must be aborted. */

@@ -40,6 +40,8 @@ const COMMUNITY_HASH_BYTES = 8;
 export const Capability = {
   /** Streams are those of RFC-0005, with the credit, confirmation and resume of RFC-0006. */
   TENSORS: 1,
+  /** KEY_NEW is considered (RFC-0102). */
+  ROTATION: 2,
 } as const;
 
 const PUBLIC_KEY = 1;

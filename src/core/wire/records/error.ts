@@ -21,6 +21,8 @@ export const ErrorCode = {
   CREDIT: 5,
   /** A fault of the side that says it. */
   INTERNAL: 6,
+  /** The key that this connection began with was revoked, or is long past its end (RFC-0102). */
+  KEY: 7,
 } as const;
 
 export interface ErrorRecord {

@@ -14,6 +14,8 @@ export const GoawayCode = {
   SHUTDOWN: 2,
   /** Stream ids of this connection run out: dial again. */
   STREAM_IDS: 3,
+  /** The key that this connection began with has come to its end: dial again with another (RFC-0102). */
+  KEY_ENDED: 4,
 } as const;
 
 export interface GoawayRecord {
