@@ -105,8 +105,8 @@ interface Run {
   readonly key: RingKey;
   readonly offerEndS: number;
   readonly followers: Map<string, Follower>;
-  /** What was said on each connection and has no answer yet: answers come in order. */
-  readonly unanswered: WeakMap<object, Said[]>;
+  /** Connections on which the key was offered. */
+  readonly offered: WeakSet<object>;
   readonly onProgress: (() => void) | undefined;
   committed: boolean;
   yieldedTo: string | undefined;
@@ -115,6 +115,8 @@ interface Run {
 
 export class KeyRotator {
   readonly #tools: RotatorTools;
+  /** What was said on each connection and has no answer yet, in whatever rotation: answers come in order. */
+  readonly #unanswered = new WeakMap<object, { readonly run: Run; readonly said: Said }[]>();
   #run: Run | undefined;
   #closed = false;
 
@@ -155,7 +157,7 @@ export class KeyRotator {
       key: ring.find(id) as RingKey, // it was added
       offerEndS,
       followers,
-      unanswered: new WeakMap(),
+      offered: new WeakSet(),
       onProgress: options.onProgress && (() => options.onProgress?.(results(followers))),
       committed: false,
       yieldedTo: undefined,
@@ -191,9 +193,10 @@ export class KeyRotator {
   /** KEY_ACK has come. */
   handleAnswered({ peer, road }: KeyPeer, receipt: KeyReceipt): void {
     const run = this.#run;
-    const said = run?.unanswered.get(road)?.shift();
+    const asked = this.#unanswered.get(road)?.shift();
     const follower = run?.followers.get(peer.id);
-    if (!run || !follower || said === undefined) return; // nobody asked
+    if (!run || !follower || asked?.run !== run) return; // nobody asked, or nobody wants to know any more
+    const { said } = asked;
     const { id, epoch } = run.key;
     const has = toHex(receipt.keyId) === id && receipt.epoch === epoch;
     if (said === "offer" && !run.committed) {
@@ -338,15 +341,16 @@ export class KeyRotator {
     const { ring } = this.#tools;
     ring.forget(run.key.id);
     for (const one of this.#tools.peers()) {
-      if (run.unanswered.has(one.road)) this.#say(run, one, "takeBack", run.key, 0);
+      if (run.offered.has(one.road)) this.#say(run, one, "takeBack", run.key, 0);
     }
     await this.#tools.save();
   }
 
   #say(run: Run, to: KeyPeer, said: Said, { id, epoch, key }: RingKey, notAfterS: number | undefined): void {
-    const queue = run.unanswered.get(to.road) ?? [];
-    queue.push(said);
-    run.unanswered.set(to.road, queue);
+    const queue = this.#unanswered.get(to.road) ?? [];
+    queue.push({ run, said });
+    this.#unanswered.set(to.road, queue);
+    run.offered.add(to.road);
     const grant: KeyGrant = { keyId: fromHex(id), epoch, notAfterS, key };
     to.offer(grant);
   }

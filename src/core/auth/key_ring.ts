@@ -197,10 +197,7 @@ export class KeyRing {
     if (known.state !== "offered" && this.signers(unixMs).every((key) => key === known))
       throw new RangeError(`keys: cannot revoke ${id}: no other key could sign; add one first`);
     const revoked: RingKey = { ...known, key: NO_KEY, state: "revoked" };
-    this.#keys = this.#checked(
-      [...this.#keys.values()].map((key) => (key === known ? revoked : key)),
-      unixMs,
-    );
+    this.#keys = this.#checked([...[...this.#keys.values()].filter((key) => key !== known), revoked], unixMs);
   }
 
   /** Takes an offered key out, as if it had never come. False where there is none with that id. */
@@ -234,7 +231,7 @@ export class KeyRing {
   #made(entry: KeyEntry): RingKey {
     const { key, state = "accepted", epoch = 0, notBeforeMs, notAfterMs } = entry;
     if (!key || state === "revoked") {
-      const id = key ? toHex(keyId(key, this.#crypto)) : entry.id;
+      const id = key?.length ? toHex(keyId(key, this.#crypto)) : entry.id;
       if (state !== "revoked" || id === undefined || !/^[0-9a-f]{8}$/.test(id))
         throw new RangeError("keys: expected a key, or the id of a revoked one");
       return { id, key: NO_KEY, state, epoch: checkEpoch(epoch), notBeforeMs, notAfterMs };
@@ -292,6 +289,7 @@ function isValid(key: RingKey, unixMs: number): boolean {
 const RANKS: { readonly [State in KeyState]: number } = { current: 0, accepted: 1, offered: 2, revoked: 3 };
 
 function byRank(a: RingKey, b: RingKey): number {
+  if (a.state === "revoked" && b.state === "revoked") return 0; // in the order in which they were revoked
   return RANKS[a.state] - RANKS[b.state] || b.epoch - a.epoch || (a.id < b.id ? -1 : 1);
 }
 
