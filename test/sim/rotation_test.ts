@@ -46,7 +46,7 @@ test("nine nodes rotate: all switch, the old key ends after its grace, and no te
   const [rotator, other, third] = nodes as [SimNode, SimNode, SimNode];
   const oldId = currentOf(rotator)?.id;
   const report = await rotate(world, rotator, { graceMs: HOUR_MS });
-  assert.equal(report.switched, true, report.reason);
+  assert.equal(report.switched, true, report.reason ?? "");
   assert.deepEqual(resultsOf(report), Array(8).fill("switched"));
   assert.equal(report.epoch, 1);
   agree(nodes, report.keyId);
@@ -98,7 +98,7 @@ test("a peer that is cut off in the middle: everything is as it was before", asy
   assert.deepEqual(believed(away), [oldId], "an offer has an end");
   await world.meet(7, ...nodes);
   const again = await rotate(world, rotator);
-  assert.equal(again.switched, true, again.reason);
+  assert.equal(again.switched, true, again.reason ?? "");
   agree(nodes, again.keyId);
   await world.finish();
 });
@@ -110,7 +110,7 @@ test("a peer whose connection breaks in the middle gets the key on the next one"
   const rotating = rotator.node.keys.rotate({ waitMs: 30_000 });
   for (const connection of [...world.network.connections]) world.network.cut(connection);
   const report = await world.time.settle(rotating);
-  assert.equal(report.switched, true, report.reason);
+  assert.equal(report.switched, true, report.reason ?? "");
   await world.time.run(30_000);
   agree(nodes, report.keyId);
   await world.finish();
