@@ -1,6 +1,8 @@
 /** `join`: checks what users ask for, picks the runtime at hand, and starts the node. */
 import type { ResolvedTls, TlsOptions } from "./certs/options.ts";
+import type { AccessOptions } from "./core/access/rules.ts";
 import { parseAddress } from "./core/address.ts";
+import type { AuditListener } from "./core/audit/audit_trail.ts";
 import type { KeyEntry } from "./core/auth/key_ring.ts";
 import { AsocError, describe } from "./core/errors.ts";
 import { entryOf, type KeyOptions, type KeyStore } from "./core/key_options.ts";
@@ -71,6 +73,13 @@ export interface JoinOptions {
    * it has no star and fits one of them. Default: none.
    */
   readonly tap?: readonly string[] | undefined;
+  /**
+   * Who may do what (RFC-0103). Default: whoever has the key may do everything, but for `tap`. A rule by uuid alone is
+   * advice, since any holder of the key can claim one; a rule by certificate binds. `node.setAccess` replaces it.
+   */
+  readonly access?: AccessOptions | undefined;
+  /** Called for each security event from the start on (RFC-0103); `node.audit()` gives the same to whoever comes later. */
+  readonly audit?: AuditListener | undefined;
   /**
    * For development: memory of a released tensor is taken away from every view of it, so that what still uses one finds it
    * empty instead of reading the next tensor. Costs no copy, and some speed in JavaScript engines. Default false.
@@ -154,6 +163,8 @@ export function nodeConfig(
     extension: options.extension ?? true,
     tap: checkGlobs("tap", options.tap ?? []),
     detachReleased: options.detachReleased ?? false,
+    ...(options.access ? { access: options.access } : {}),
+    ...(options.audit ? { audit: options.audit } : {}),
     ...(memoryFor ? { memoryFor } : {}),
   };
 }

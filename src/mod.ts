@@ -9,7 +9,26 @@
  * ```
  */
 export type { TlsOptions } from "./certs/options.ts";
+export type {
+  AccessBinding,
+  AccessMatch,
+  AccessOptions,
+  AccessQuota,
+  AccessRule,
+  Permissions,
+} from "./core/access/rules.ts";
+export { AccessRules } from "./core/access/rules.ts";
 export { formatAddress, parseAddress } from "./core/address.ts";
+export type {
+  AuditCount,
+  AuditEntry,
+  AuditEvent,
+  AuditOutcome,
+  AuditWhat,
+  AuditWho,
+} from "./core/audit/audit_event.ts";
+export type { AuditListener } from "./core/audit/audit_trail.ts";
+export { addressKey } from "./core/auth/admission.ts";
 export type { KeyInfo, KeyState, RingKey } from "./core/auth/key_ring.ts";
 export { plausibleKeyBits, WEAK_KEY_BITS } from "./core/auth/key_strength.ts";
 export type { BeaconRefusal, RefusedBeacons } from "./core/discovery/discovery.ts";

@@ -1,4 +1,5 @@
 /** What a node keeps for each of its connections. */
+import type { PeerAccess } from "./access/access.ts";
 import type { ResumeAnswer } from "./delivery.ts";
 import type { Driver } from "./driver.ts";
 import type { AsocError } from "./errors.ts";
@@ -13,6 +14,8 @@ export interface Connection {
   readonly driver: Driver;
   readonly direction: "outbound" | "inbound";
   readonly remote: Address;
+  /** What its peer may do. */
+  readonly access: PeerAccess;
   readonly target: Target | undefined;
   /** What we dialled, as we dialled it. */
   readonly dialled: Address | undefined;

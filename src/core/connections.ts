@@ -2,14 +2,16 @@
  * The live connections of a node: takes and dials them, lets their handshakes through or not, and passes on what
  * their sessions say. Whom to dial, and what the connections mean, is the swarm's business.
  */
+import type { PeerAccess } from "./access/access.ts";
 import { formatAddress } from "./address.ts";
-import { Admission, type RefusalReason } from "./auth/admission.ts";
+import { Admission } from "./auth/admission.ts";
 import { isBlamed } from "./auth/blame.ts";
 import type { KeyRing, RingKey } from "./auth/key_ring.ts";
 import { Callers } from "./callers.ts";
 import type { Connection } from "./connection.ts";
 import { ConnectionKeys } from "./connection_keys.ts";
 import type { ResumeAnswer } from "./delivery.ts";
+import type { Doorkeeper } from "./doorkeeper.ts";
 import { Driver } from "./driver.ts";
 import { AsocError, ClosedError, ConnectionError, describe, LimitError } from "./errors.ts";
 import { IncomingStream, type Tensor } from "./incoming.ts";
@@ -62,6 +64,7 @@ export class Connections {
   readonly #swarm: Swarm;
   readonly #traffic: Traffic;
   readonly #listener: ConnectionsListener;
+  readonly #door: Doorkeeper;
   readonly #admission: Admission;
   readonly #pool: BufferPool;
   readonly #accounts: MemoryAccounts;
@@ -73,7 +76,6 @@ export class Connections {
   readonly #connections = new Set<Connection>();
   readonly #byLink = new Map<number, Connection>();
   readonly #totals = new SessionTotals();
-  readonly #refused: Record<string, number> = {};
   readonly #dials = new AbortController();
   #closing = false;
   #idle: (() => void) | undefined;
@@ -86,8 +88,10 @@ export class Connections {
     ring: KeyRing,
     swarm: Swarm,
     traffic: Traffic,
+    door: Doorkeeper,
     listener: ConnectionsListener,
   ) {
+    this.#door = door;
     this.#traffic = traffic;
     this.#runtime = runtime;
     this.#config = config;
@@ -125,7 +129,7 @@ export class Connections {
       memoryIdleBytes: this.#pool.idleBytes,
       buffersReused: this.#pool.counters.reused,
       buffersAllocated: this.#pool.counters.allocated,
-      refusedConnections: { ...this.#refused },
+      refusedConnections: this.#door.refused,
     };
   }
 
@@ -147,6 +151,7 @@ export class Connections {
       throw new RangeError(`chunkBytes: expected a whole number from 1, got ${chunkBytes}`);
     }
     const connection = this.#roads.take(id);
+    this.#door.checkSend(connection, options.topic ?? "");
     const link = connection.link as Link; // it is open
     const { session } = connection.driver;
     const tensor = session.tensors ? plan.at(baseOffset, this.#runtime.clock.nowMs()) : undefined;
@@ -179,6 +184,13 @@ export class Connections {
     if (!connection?.driver.session.tensors) throw unknownPeer(id, this.#swarm.peers());
     connection.driver.session.ask(record);
     connection.driver.pump();
+  }
+
+  /** What the peer `id` may do. Throws ASOC_UNKNOWN_PEER. */
+  accessOf(id: string): PeerAccess {
+    const connection = this.#roads.find(id);
+    if (!connection) throw unknownPeer(id, this.#swarm.peers());
+    return connection.access;
   }
 
   /** Carries out what the swarm wants of connections that there are. */
@@ -303,9 +315,7 @@ export class Connections {
   get tlsListen(): TlsListen | undefined {
     const { tls, limits } = this.#config;
     if (!tls) return undefined;
-    return listenWith(tls, limits, this.#admission, this.#runtime.clock, (remote, reason, error) =>
-      this.#refuse(remote, reason, error, undefined),
-    );
+    return listenWith(tls, limits, this.#admission, this.#runtime.clock, this.#door);
   }
 
   /** A connection has come in. */
@@ -313,11 +323,14 @@ export class Connections {
     const nowMs = this.#runtime.clock.nowMs();
     // Idle sockets must not keep real peers out: the oldest handshake makes way for a new one.
     if (this.#admission.crowded) this.#abortOldestHandshake();
+    const forbidden = this.#door.hostRefusal(conn.remote.host);
     const refused = this.#closing
       ? "closing"
-      : this.#admission.arrive(conn.remote.host, nowMs, conn.tls !== undefined);
+      : forbidden
+        ? "forbidden"
+        : this.#admission.arrive(conn.remote.host, nowMs, conn.tls !== undefined);
     if (refused) {
-      this.#refuse(conn.remote, refused, undefined, undefined);
+      this.#door.turnedAway(conn.remote, refused, forbidden);
       conn.abort();
       return;
     }
@@ -327,7 +340,7 @@ export class Connections {
       return;
     }
     this.#admission.failed(conn.remote.host, false, nowMs);
-    this.#refuse(conn.remote, "no key of this node holds now", undefined, undefined);
+    this.#door.turnedAway(conn.remote, "no key of this node holds now");
     conn.abort();
   }
 
@@ -356,6 +369,7 @@ export class Connections {
   ): void {
     const { nodeId, limits } = this.#config;
     const { crypto, clock } = this.#runtime;
+    let helloId: string | undefined;
     const session: Session = new Session(
       {
         role: target ? "dialler" : "acceptor",
@@ -371,7 +385,12 @@ export class Connections {
         isLegacy: (peerId) => this.#callers.isLegacy(peerId),
         mustProve: (peerId) => this.#callers.mustProve(peerId, target, dialled),
         bookOf: (peerId) => this.#resuming.bookOf(formatNodeId(peerId), connection),
-        admit: (peerNodeId, peerChallenge) => this.#callers.judge(peerNodeId, peerChallenge, clock.nowMs()),
+        admit: (peerNodeId, peerChallenge) => {
+          helloId = formatNodeId(peerNodeId);
+          return (
+            this.#callers.judge(peerNodeId, peerChallenge, clock.nowMs()) ?? this.#door.refusal(connection)
+          );
+        },
       },
       clock.nowMs(),
     );
@@ -379,6 +398,7 @@ export class Connections {
       driver: new Driver(session, conn, clock, this.#pool, (event) => this.#onSession(connection, event)),
       direction: target ? "outbound" : "inbound",
       remote: conn.remote,
+      access: this.#door.peer(conn, target !== undefined, () => connection.link?.nodeId ?? helloId),
       target,
       dialled,
       challenge,
@@ -398,6 +418,8 @@ export class Connections {
     const { limits } = this.#config;
     const challenge = this.#callers.challengeFor(target);
     try {
+      const forbidden = this.#door.hostRefusal(address.host);
+      if (forbidden) throw forbidden;
       const { key } = this.#keys.dialling(target);
       const conn = await transport.dial(address, {
         timeoutMs: limits.dialTimeoutMs,
@@ -419,9 +441,27 @@ export class Connections {
         error instanceof AsocError
           ? error
           : new ConnectionError("ASOC_UNREACHABLE", describe(error), { cause: error });
+      this.#door.dialRefused(address, cause);
       this.#swarm.handleDialFailed(target, cause, clock.nowMs());
       this.#listener.changed();
     }
+  }
+
+  /** Access rules have changed, or somebody's uuid has become known: who may not stay goes. */
+  reviewAccess(): void {
+    for (const connection of [...this.#byLink.values()]) {
+      const refusal = this.#door.refusal(connection);
+      if (refusal) {
+        this.#door.denied(connection, "connect");
+        connection.driver.session.abort(refusal, this.#runtime.clock.nowMs());
+        connection.driver.pump();
+      } else this.#useQuotas(connection);
+    }
+  }
+
+  #useQuotas({ access, account, driver }: Connection): void {
+    driver.session.useQuota(this.#door.access.rules.hasQuotas ? access : undefined);
+    if (account !== undefined) this.#accounts.cap(account, access.permissions.quota.memoryBytes);
   }
 
   #onSession(connection: Connection, event: SessionEvent): void {
@@ -439,6 +479,7 @@ export class Connections {
         connection.outgoing.get(event.stream)?.notify();
         break;
       case "streamFailed":
+        if (event.error.code === "ASOC_QUOTA_EXCEEDED") this.#door.overQuota(connection);
         if (connection.link) {
           this.#listener.emit({
             kind: "streamFailed",
@@ -471,7 +512,9 @@ export class Connections {
         break;
       }
       case "tapAsked":
-        if (connection.link) this.#listener.tapAsked(peerOf(connection.link), event.record);
+        if (!connection.link) break;
+        if (event.record.kind === "untap" || this.#door.mayTap(connection, event.record.glob))
+          this.#listener.tapAsked(peerOf(connection.link), event.record);
         break;
       case "heard":
         this.#heard(connection);
@@ -493,6 +536,11 @@ export class Connections {
     this.#callers.forgetChallenge(connection.challenge);
     const id = nodeId && formatNodeId(nodeId);
     if (caps && id) this.#callers.handleProven(id, dialled);
+    const refusal = this.#outboundRefusal(connection, caps && id);
+    if (refusal) {
+      connection.driver.session.abort(refusal, this.#runtime.clock.nowMs());
+      return;
+    }
     if (target) {
       connection.link = this.#swarm.handleDialled(target, remote, caps && id, tls);
     } else if (id) {
@@ -506,6 +554,8 @@ export class Connections {
       connection.account = link.nodeId ?? link.target?.key ?? formatAddress(link.remote);
       connection.driver.session.useMemory(this.#accounts.join(connection.account));
       if (tls?.verified === "nothing") this.#listener.emit({ kind: "unverified", peer: peerOf(link) });
+      this.#useQuotas(connection);
+      this.#door.opened(connection, caps !== undefined);
       // Its answer says how far away the peer is, before anybody wants to know.
       if (caps) connection.driver.session.probe(this.#runtime.clock.nowMs());
     }
@@ -514,6 +564,15 @@ export class Connections {
     else if (key.state === "offered" && caps && link) this.#listener.keySeen(key, peerOf(link));
     this.#listener.changed();
     this.#roads.changed();
+  }
+
+  /** Whom we dialled says only now who it is; whoever dialled us was asked before. */
+  #outboundRefusal({ target, driver, remote }: Connection, id: string | undefined): AsocError | undefined {
+    if (!target) return undefined;
+    const access = this.#door.peer(driver.conn, true, () => id ?? target.nodeId);
+    const refusal = this.#door.refusal({ access });
+    if (refusal) this.#door.denied({ access, remote, direction: "outbound" }, "connect");
+    return refusal;
   }
 
   #readable({ incoming }: Connection, stream: ArrivingStream): void {
@@ -531,6 +590,15 @@ export class Connections {
     if (!link) return; // streams exist on open sessions only
     const peer = peerOf(link);
     const description = stream instanceof InboundTensor ? stream.description : undefined;
+    const refusal = this.#door.arrivalRefusal(connection, description);
+    if (refusal) {
+      if (stream instanceof InboundTensor) connection.driver.refuse(stream, refusal);
+      else {
+        connection.driver.giveUp(stream, refusal.message);
+        this.#listener.emit({ kind: "streamFailed", peer, streamId: stream.id, error: refusal });
+      }
+      return;
+    }
     const memory = this.#config.memoryFor?.({ peer, streamId: stream.id, description });
     if (memory) {
       try {
@@ -551,7 +619,7 @@ export class Connections {
     if (this.#listener.arrived(incoming)) return;
     // Nobody reads `incoming`: the newest is refused, so that what waits stays whole.
     connection.driver.giveUp(stream, "nobody reads what arrives here");
-    this.#refuse(connection.remote, "maxQueuedStreams", undefined, link.nodeId);
+    this.#door.turnedAway(connection.remote, "maxQueuedStreams", undefined, link.nodeId, connection);
   }
 
   #ended(connection: Connection, error: AsocError | undefined): void {
@@ -573,6 +641,7 @@ export class Connections {
       if (error?.code === "ASOC_UNEXPECTED_RECORD" && link.nodeId) this.#callers.handleLateCaps(link.nodeId);
       this.#byLink.delete(link.id);
       if (connection.direction === "inbound") this.#admission.left(connection.remote.host);
+      this.#door.ended(connection, error);
       this.#swarm.handleClosed(link, error, nowMs);
     } else if (target) {
       this.#keys.refused(connection, isAnswered(error));
@@ -582,32 +651,18 @@ export class Connections {
         `${formatAddress(connection.remote)}: ${cause.message}`,
         { cause },
       );
+      this.#door.dialRefused(connection.remote, cause, connection);
       this.#swarm.handleDialFailed(target, named, nowMs);
     } else {
       const blame = isBlamed(error);
       const blocked = this.#admission.failed(connection.remote.host, blame, nowMs);
-      this.#refuse(
-        connection.remote,
-        blocked ? "failed handshake, address blocked" : "failed handshake",
-        error,
-        undefined,
-      );
+      const reason = blocked ? "failed handshake, address blocked" : "failed handshake";
+      this.#door.turnedAway(connection.remote, reason, error, undefined, connection);
     }
     if (this.#closing && error && link && counters.payloadBytesOut > 0) this.#unread ??= error;
     this.#listener.changed();
     this.#roads.changed();
     if (this.#connections.size === 0) this.#idle?.();
-  }
-
-  #refuse(
-    address: Address,
-    reason: RefusalReason | string,
-    error: AsocError | undefined,
-    nodeId: string | undefined,
-  ): void {
-    const name = error?.code ?? reason;
-    this.#refused[name] = (this.#refused[name] ?? 0) + 1;
-    this.#listener.emit({ kind: "refused", address, reason, error, nodeId });
   }
 }
 

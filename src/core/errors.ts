@@ -55,6 +55,9 @@ export type AsocErrorCode =
   | "ASOC_KEY_REVOKED"
   | "ASOC_NO_VALID_KEY"
   | "ASOC_ROTATION"
+  // access (RFC-0103): this node, or the other one, does not allow it
+  | "ASOC_FORBIDDEN"
+  | "ASOC_QUOTA_EXCEEDED"
   // limits
   | "ASOC_FRAME_TOO_LARGE"
   | "ASOC_RECORD_LIMIT"

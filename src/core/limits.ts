@@ -27,6 +27,13 @@ export interface Limits {
   readonly maxQueuedStreams: number;
   /** Events that wait for one slow reader of `events()`; the oldest go first. */
   readonly maxQueuedEvents: number;
+  /** Refusals of one reason from one address, and of all addresses, that the audit tells one by one in a window. */
+  readonly maxAuditPerAddress: number;
+  readonly maxAuditPerKind: number;
+  /** After it what was left out is told as one event. */
+  readonly auditWindowMs: number;
+  /** Peers whose quotas are remembered (RFC-0103). */
+  readonly maxQuotaPeers: number;
   /** Handshakes in progress at once, inbound. */
   readonly maxPendingHandshakes: number;
   /** Inbound connections at once. */
@@ -117,6 +124,10 @@ export const DEFAULT_LIMITS: Limits & Timing = {
   maxInboundStreams: 4096,
   maxQueuedStreams: 16_384,
   maxQueuedEvents: 16_384,
+  maxAuditPerAddress: 5,
+  maxAuditPerKind: 100,
+  auditWindowMs: 10_000,
+  maxQuotaPeers: 4096,
   maxPendingHandshakes: 64,
   maxConnections: 100,
   maxFailedHandshakes: 5,
@@ -210,6 +221,10 @@ export const MAX_OFFER_MS = 3_600_000;
 export const KEY_DRAIN_MS = 30_000;
 /** A key that KEY_NEW carries, and any key of a ring. */
 export const MAX_ROTATED_KEY_BYTES = KiB;
+
+/** Rules of one access list, and values of one of their fields (RFC-0103). */
+export const MAX_ACCESS_RULES = 4096;
+export const MAX_ACCESS_VALUES = 4096;
 
 /** Copies on their way to one peer that taps. */
 export const MAX_TAP_COPIES = 16;

@@ -3,12 +3,18 @@
  *
  * The public face of a node and the shell around `Swarm` and `Discovery`; `Connections` holds the sockets.
  */
+import { Access } from "./access/access.ts";
+import type { AccessOptions, Permissions } from "./access/rules.ts";
 import { formatAddress } from "./address.ts";
+import type { AuditEntry, AuditEvent } from "./audit/audit_event.ts";
+import { AuditTrail } from "./audit/audit_trail.ts";
+
 import { Channel } from "./channel.ts";
 import { Connections } from "./connections.ts";
 import { deliver, isBreak, unknownOutcome } from "./delivery.ts";
 import { Discovery, type DiscoveryEvent, describeRefused } from "./discovery/discovery.ts";
 import { DiscoveryLoop } from "./discovery_loop.ts";
+import { Doorkeeper } from "./doorkeeper.ts";
 import { AsocError, ClosedError } from "./errors.ts";
 import type { IncomingStream } from "./incoming.ts";
 import {
@@ -41,6 +47,8 @@ export class AsocNode {
   readonly #swarm: Swarm;
   readonly #connections: Connections;
   readonly #hub: EventHub;
+  readonly #trail: AuditTrail;
+  readonly #door: Doorkeeper;
   readonly #incoming: Channel<IncomingStream>;
   readonly #subscriptions = new Subscriptions<IncomingStream>();
   readonly #tapping: Tapping<SendOptions & Pick<TensorData, "dtype" | "shape">>;
@@ -80,12 +88,17 @@ export class AsocNode {
     this.#incoming = new Channel(limits.maxQueuedStreams);
     this.incoming = this.#incoming;
     this.#traffic = new Traffic(() => runtime.clock.unixMs());
+    const { clock } = runtime;
     this.keys = new NodeKeys(runtime, config, {
       peers: () => this.#connections.keyPeers(),
       end: () => this.#connections?.endKeys(), // none yet while this is made
       emit: (event) => this.#hub.emit(event),
     });
-    this.#connections = new Connections(runtime, config, this.keys.ring, this.#swarm, this.#traffic, {
+    this.#trail = new AuditTrail(clock, limits, config.audit);
+    const access = new Access(config.access, limits.maxQuotaPeers, () => clock.nowMs());
+    this.#door = new Doorkeeper(access, this.#trail, (event) => this.#hub.emit(event));
+    const { ring } = this.keys;
+    this.#connections = new Connections(runtime, config, ring, this.#swarm, this.#traffic, this.#door, {
       changed: () => this.#pump(),
       emit: (event) => this.#hub.emit(event),
       arrived: (stream) => {
@@ -99,7 +112,10 @@ export class AsocNode {
       keyNews: (from, event) => this.keys.handleNews(from, event),
       keySeen: (key, peer) => this.keys.handleSeen(key, peer),
       keysChanged: () => this.keys.look(),
-      tapAsked: (peer, record) => this.#tapping.handleAsked(peer.id, record, runtime.clock.nowMs()),
+      tapAsked: (peer, record) => {
+        const granted = this.#tapping.handleAsked(peer.id, record, clock.nowMs());
+        if (record.kind === "tap") this.#trail.note(tapEntry(peer, record.glob, granted), peer.address.host);
+      },
     });
     this.#tapping = new Tapping(
       { allowed: config.tap, limits },
@@ -135,7 +151,11 @@ export class AsocNode {
         verifying: () => ring.verifying(clock.unixMs()).map((one) => one.key),
         heard: (id: string, one: Uint8Array) => node.#connections.heardKey(id, one),
       };
-      const discovery = new Discovery({ nodeId, community, key, tcpPort, limits, crypto }, clock.nowMs());
+      const refused = node.#door.beaconRefused;
+      const discovery = new Discovery(
+        { nodeId, community, key, tcpPort, limits, crypto, refused },
+        clock.nowMs(),
+      );
       node.#discovery = discovery;
       try {
         const listener = (event: DiscoveryEvent) => node.#onDiscovery(event);
@@ -145,6 +165,10 @@ export class AsocNode {
         throw error;
       }
     }
+    const where = formatAddress(node.address);
+    const facts = { community: config.community, runtime: node.runtime, legacy: config.legacy };
+    node.#trail.note({ what: "node.started", outcome: "noted", who: { nodeId: node.id }, where, facts });
+    if (config.access) node.#noteAccess();
     for (const address of config.peers) node.#swarm.addStatic(address, runtime.clock.nowMs());
     node.#pump();
     return node;
@@ -183,11 +207,47 @@ export class AsocNode {
     return this.#traffic.live;
   }
 
+  /**
+   * Security events from now on (RFC-0103): who was let in or refused, and what was not allowed. A flood of one kind comes
+   * as a few of them and a count. A reader that is too slow loses the oldest (`stats.auditDropped`). Ends with the node.
+   */
+  audit(): AsyncIterable<AuditEvent> {
+    return this.#trail.subscribe();
+  }
+
+  /** Adds an event of a program that belongs to this node, such as its gateway. Texts are clipped. */
+  noteAudit(entry: AuditEntry): void {
+    this.#trail.note(entry);
+  }
+
+  /**
+   * Other access rules from now on (RFC-0103): sessions that they do not allow end, and tensors that begin are held against
+   * them. Throws RangeError and TypeError for rules that cannot be, and the old ones stay.
+   */
+  setAccess(options: AccessOptions): void {
+    this.#door.access.replace(options);
+    this.#noteAccess();
+    this.#connections.reviewAccess();
+  }
+
+  /** What a peer may do here as things are, and by which rule. Throws ASOC_UNKNOWN_PEER. */
+  permissionsOf(peer: string | Peer): Permissions {
+    return this.#connections.accessOf(typeof peer === "string" ? peer : peer.id).permissions;
+  }
+
+  #noteAccess(): void {
+    const { listing } = this.#door.access.rules;
+    const advisory = listing.filter(({ binding }) => binding === "advisory").length;
+    this.#trail.note({ what: "access.loaded", outcome: "noted", facts: { rules: listing.length, advisory } });
+  }
+
   get stats(): NodeStats {
     return {
       ...this.#connections.stats,
       taps: this.#tapping.counters,
       subscriptionsDropped: this.#subscriptions.dropped,
+      audited: this.#trail.counts,
+      auditDropped: this.#trail.dropped,
       ownBeacons: this.#discovery?.ownBeaconsSeen ?? 0,
       refusedBeacons: this.#discovery?.refused ?? new Map(),
     };
@@ -461,6 +521,7 @@ export class AsocNode {
     for (let event = this.#swarm.pollEvent(); event; event = this.#swarm.pollEvent()) {
       this.#hub.emit(event);
       if (event.kind !== "dialFailed") this.peers.announce(event);
+      if (event.kind === "named") this.#connections.reviewAccess();
       if (event.kind === "joined") this.#tapping.handleJoined(event.peer.id);
       if (event.kind === "left") this.#tapping.handleLeft(event.peer.id);
       changed = true;
@@ -488,8 +549,17 @@ export class AsocNode {
       this.#subscriptions.close();
       this.peers.close();
       this.#hub.close();
+      this.#trail.note({ what: "node.stopped", outcome: "noted", who: { nodeId: this.id } });
+      this.#trail.close();
     }
   }
+}
+
+function tapEntry({ nodeId, address }: Peer, topic: string, granted: boolean): AuditEntry {
+  const fate = granted
+    ? ({ what: "tap.granted", outcome: "accepted" } as const)
+    : ({ what: "tap.refused", outcome: "refused", reason: "not granted" } as const);
+  return { ...fate, who: { nodeId }, where: formatAddress(address), facts: { topic } };
 }
 
 /** What a copy says of the tensor that it is a copy of. */

@@ -1,4 +1,8 @@
 /** What users configure a node with, hear of it, and can count: types, and the hub that hands events out. */
+
+import type { AccessOptions } from "./access/rules.ts";
+import type { AuditCount } from "./audit/audit_event.ts";
+import type { AuditListener } from "./audit/audit_trail.ts";
 import type { KeyEntry } from "./auth/key_ring.ts";
 import { Channel } from "./channel.ts";
 import type { BeaconRefusal, RefusedBeacons } from "./discovery/discovery.ts";
@@ -35,6 +39,10 @@ export interface NodeConfig {
   readonly tls?: TlsConfig | undefined;
   /** See `JoinOptions.tap`. */
   readonly tap: readonly string[];
+  /** See `JoinOptions.access`. */
+  readonly access?: AccessOptions | undefined;
+  /** See `JoinOptions.audit`. */
+  readonly audit?: AuditListener | undefined;
   /** See `JoinOptions.detachReleased`. */
   readonly detachReleased: boolean;
   /** Memory for a tensor that begins to arrive, so that not even its first chunk is copied; undefined: pooled. */
@@ -95,6 +103,10 @@ export interface NodeStats extends SessionCounters {
   /** Tensors that a subscription had no room for. */
   readonly subscriptionsDropped: number;
   readonly refusedConnections: Readonly<Record<string, number>>;
+  /** Security events by name, outcome and reason, whether they were told or not (RFC-0103). */
+  readonly audited: readonly AuditCount[];
+  /** Those that readers of `audit()` were too slow for. */
+  readonly auditDropped: number;
   /** Our own beacons that came back: broadcast works here. */
   readonly ownBeacons: number;
   readonly refusedBeacons: ReadonlyMap<BeaconRefusal, RefusedBeacons>;

@@ -33,6 +33,16 @@ export interface Sink {
   fail(cause: unknown): void;
 }
 
+/** What is known of the TLS that carries a connection. */
+export interface ConnTls {
+  /** SHA-256 of the acceptor's leaf certificate (DER), as this side saw it. */
+  readonly certificateSha256: Uint8Array;
+  /** The same of the leaf that the other side showed; undefined: it showed none. */
+  readonly peerCertificateSha256?: Uint8Array;
+  /** Such as "TLSv1.3". */
+  readonly protocol: string;
+}
+
 /** A raw byte pipe to one remote address. */
 export interface Conn {
   readonly remote: Address;

@@ -1,9 +1,10 @@
 /** TLS of a node's connections, between the transport that speaks it and the node that asked for it (RFC-0101). */
-import type { Admission, RefusalReason } from "./auth/admission.ts";
+import type { Admission } from "./auth/admission.ts";
 import { isBlamed } from "./auth/blame.ts";
+import type { Doorkeeper } from "./doorkeeper.ts";
 import { AsocError, AuthError, ConnectionError, describe } from "./errors.ts";
 import type { Limits, Timing } from "./limits.ts";
-import type { Address, Clock, Conn, ConnTls, TlsConfig, TlsListen } from "./runtime.ts";
+import type { Clock, Conn, ConnTls, TlsConfig, TlsListen } from "./runtime.ts";
 import type { PeerTls } from "./swarm/swarm.ts";
 import { equalBytes, toHex } from "./wire/bytes.ts";
 import { formatNodeId, parseNodeId } from "./wire/node_id.ts";
@@ -14,15 +15,16 @@ export function listenWith(
   limits: Limits & Timing,
   admission: Admission,
   clock: Clock,
-  refuse: (remote: Address, reason: RefusalReason | string, error: AsocError | undefined) => void,
+  door: Doorkeeper,
 ): TlsListen {
   return {
     config,
     handshakeTimeoutMs: limits.handshakeTimeoutMs,
     maxHandshakes: limits.maxPendingHandshakes,
     admits(remote) {
-      const refused = admission.arriveTls(remote.host, clock.nowMs());
-      if (refused) refuse(remote, refused, undefined);
+      const forbidden = door.hostRefusal(remote.host);
+      const refused = forbidden ? "forbidden" : admission.arriveTls(remote.host, clock.nowMs());
+      if (refused) door.turnedAway(remote, refused, forbidden);
       return refused === undefined;
     },
     failed(remote, cause) {
@@ -31,7 +33,7 @@ export function listenWith(
           ? cause
           : new ConnectionError("ASOC_TLS_HANDSHAKE", describe(cause), { cause });
       const blocked = admission.failedTls(remote.host, isBlamed(error), clock.nowMs());
-      refuse(remote, blocked ? "failed handshake, address blocked" : "failed handshake", error);
+      door.turnedAway(remote, blocked ? "failed handshake, address blocked" : "failed handshake", error);
     },
   };
 }

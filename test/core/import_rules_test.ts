@@ -33,6 +33,8 @@ const RULES: readonly {
   { part: "core/discovery/", imports: [...BASE, "core/auth/", "core/wire/"], packages: /^$/ },
   { part: "core/session/", imports: [...BASE, "core/auth/", "core/wire/", "core/tensor/"], packages: /^$/ },
   { part: "core/swarm/", imports: [...BASE, "core/session/", "core/discovery/"], packages: /^$/ },
+  { part: "core/access/", imports: [...BASE, "core/auth/", "core/wire/"], packages: /^$/ },
+  { part: "core/audit/", imports: [...BASE, "core/channel.ts"], packages: /^$/ },
   { part: "core/topics/", imports: [...BASE, "core/wire/", "core/channel.ts"], packages: /^$/ },
   // The shell around node.ts and driver.ts.
   { part: "core/", imports: ["core/"], packages: /^$/ },

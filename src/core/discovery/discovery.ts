@@ -4,6 +4,7 @@
  * Every refused beacon is silent on the wire and counted by reason, so that
  * "nobody found" can say why. Only authentic beacons of our community enter a table.
  */
+import { addressKey } from "../auth/admission.ts";
 import { RateLimit } from "../auth/rate_limit.ts";
 import { ReplayWindow } from "../auth/replay_window.ts";
 import type { Limits, Timing } from "../limits.ts";
@@ -22,7 +23,9 @@ export type BeaconRefusal =
   | "replay"
   | "nodeRate"
   | "addressRate"
-  | "port";
+  | "port"
+  /** There are as many peers, or addresses of one, as are remembered. */
+  | "table";
 
 /** The keys of a node whose ring changes with time. */
 export interface DiscoveryKeys {
@@ -44,6 +47,8 @@ export interface DiscoveryConfig {
   readonly tcpPort: number;
   readonly limits: Limits & Timing;
   readonly crypto: Crypto;
+  /** Hears of each refused beacon; `nodeId` is known where its signature holds. */
+  readonly refused?: (reason: BeaconRefusal, from: Address, nodeId: string | undefined) => void;
 }
 
 export type DiscoveryEvent =
@@ -56,6 +61,12 @@ export interface RefusedBeacons {
   readonly lastAddress: string;
   /** Signed clock difference of the last one in seconds, for "clock". */
   readonly skewS?: number;
+}
+
+interface Refusal {
+  readonly reason: BeaconRefusal;
+  readonly skewS?: number;
+  readonly nodeId?: string;
 }
 
 interface Known {
@@ -100,16 +111,13 @@ export class Discovery {
   /** A datagram from `from`; `unixS` is our clock. */
   handleDatagram(packet: Uint8Array, from: Address, nowMs: number, unixS: number): void {
     const refusal = this.#judge(packet, from, nowMs, unixS);
-    if (refusal) this.#refuse(refusal.reason, from, refusal.skewS);
+    if (!refusal) return;
+    this.#refuse(refusal.reason, from, refusal.skewS);
+    this.#config.refused?.(refusal.reason, from, refusal.nodeId);
   }
 
   /** The rules in RFC-0001's order: the first one broken refuses. */
-  #judge(
-    packet: Uint8Array,
-    from: Address,
-    nowMs: number,
-    unixS: number,
-  ): { readonly reason: BeaconRefusal; readonly skewS?: number } | undefined {
+  #judge(packet: Uint8Array, from: Address, nowMs: number, unixS: number): Refusal | undefined {
     const { limits } = this.#config;
     const beacon = decodeBeacon(packet);
     if (!beacon) return { reason: "length" };
@@ -122,17 +130,17 @@ export class Discovery {
       return undefined;
     }
     const skewS = beacon.unixS - unixS;
-    if (Math.abs(skewS) > limits.maxClockSkewS) return { reason: "clock", skewS };
+    if (Math.abs(skewS) > limits.maxClockSkewS) return { reason: "clock", skewS, nodeId };
     const agoMs = this.#replays.enter(nodeId, beacon.challenge, nowMs);
-    if (agoMs !== undefined && agoMs >= limits.beaconDuplicateMs) return { reason: "replay" };
+    if (agoMs !== undefined && agoMs >= limits.beaconDuplicateMs) return { reason: "replay", nodeId };
     if (agoMs === undefined) {
-      if (!this.#nodeRate.take(nodeId, nowMs)) return { reason: "nodeRate" };
-      if (!this.#addressRate.take(from.host, nowMs)) return { reason: "addressRate" };
+      if (!this.#nodeRate.take(nodeId, nowMs)) return { reason: "nodeRate", nodeId };
+      if (!this.#addressRate.take(addressKey(from.host), nowMs)) return { reason: "addressRate", nodeId };
     }
-    if (beacon.tcpPort === 0) return { reason: "port" };
+    if (beacon.tcpPort === 0) return { reason: "port", nodeId };
     if (!(this.#config.key instanceof Uint8Array)) this.#config.key.heard(nodeId, key);
-    this.#see(nodeId, { host: from.host, port: beacon.tcpPort }, nowMs);
-    return undefined;
+    const isSeen = this.#see(nodeId, { host: from.host, port: beacon.tcpPort }, nowMs);
+    return isSeen ? undefined : { reason: "table", nodeId };
   }
 
   /** The key of a beacon. All are tried, whichever it is: time tells nothing about the ring. */
@@ -183,21 +191,23 @@ export class Discovery {
     return earliest;
   }
 
-  #see(nodeId: string, address: Address, nowMs: number): void {
+  /** False: there is no room for it. */
+  #see(nodeId: string, address: Address, nowMs: number): boolean {
     const { limits } = this.#config;
     let known = this.#known.get(nodeId);
     if (!known) {
-      if (this.#known.size >= limits.maxDiscoveredPeers) return;
+      if (this.#known.size >= limits.maxDiscoveredPeers) return false;
       known = { lastSeenMs: nowMs, addresses: new Set() };
       this.#known.set(nodeId, known);
     }
     known.lastSeenMs = nowMs;
     const text = `${address.host}:${address.port}`;
     if (!known.addresses.has(text)) {
-      if (known.addresses.size >= limits.maxAddressesPerPeer) return;
+      if (known.addresses.size >= limits.maxAddressesPerPeer) return false;
       known.addresses.add(text);
     }
     this.#events.push({ kind: "found", nodeId, address });
+    return true;
   }
 
   #refuse(reason: BeaconRefusal, from: Address, skewS: number | undefined): void {
@@ -218,6 +228,7 @@ export function describeRefused(refused: ReadonlyMap<BeaconRefusal, RefusedBeaco
     nodeRate: () => "too often from one node",
     addressRate: () => "too often from one address",
     port: () => "with port 0",
+    table: () => "for which there was no room",
   };
   const parts = [...refused].map(([reason, record]) => `${record.count} ${phrases[reason](record)}`);
   return parts.length === 0 ? undefined : parts.join(", ");

@@ -7,7 +7,7 @@ import type { TensorMemory } from "../tensor/memory_account.ts";
 import type { CapsRecord } from "../wire/records/caps.ts";
 import { connectionLost, incomplete, tooSlow } from "./faults.ts";
 import { Inbound } from "./inbound.ts";
-import type { InboundContext } from "./inbound_context.ts";
+import type { ByteQuota, InboundContext } from "./inbound_context.ts";
 import { InboundTensors } from "./inbound_tensors.ts";
 import { ReaderPause } from "./reader_pause.ts";
 import type { RecordSender } from "./record_sender.ts";
@@ -57,6 +57,11 @@ export class Arrivals {
   /** Where tensors lie from now on. */
   useMemory(memory: TensorMemory): void {
     this.#context.pool = memory;
+  }
+
+  /** What the other side may send in all. */
+  useQuota(quota: ByteQuota | undefined): void {
+    this.#context.quota = quota;
   }
 
   /** Tensor streams take the place of those of v1. */

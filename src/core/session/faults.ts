@@ -192,6 +192,12 @@ export function stoppedBy(stream: OutboundStream, { code, reason }: ResetRecord)
   if (code === StreamCode.DEADLINE) {
     return new ConnectionError("ASOC_DEADLINE", `Stream ${stream.id} came too late${why}`, { details });
   }
+  if (code === StreamCode.FORBIDDEN)
+    return new AuthError("ASOC_FORBIDDEN", `Stream ${stream.id} is not allowed by its receiver${why}`, {
+      details,
+    });
+  if (code === StreamCode.QUOTA)
+    return new LimitError("ASOC_QUOTA_EXCEEDED", `Stream ${stream.id} is beyond a quota${why}`, { details });
   return new ConnectionError("ASOC_STOPPED", `Stream ${stream.id} was not taken by its receiver${why}`, {
     details,
   });

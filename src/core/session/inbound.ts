@@ -11,7 +11,7 @@ import { AsocError, ProtocolError } from "../errors.ts";
 import type { Limits } from "../limits.ts";
 import { FrameType, type Header } from "../wire/header.ts";
 import type { InboundContext } from "./inbound_context.ts";
-import { sequenceGap, tooManyLeftOpen, tooManyStreams } from "./inbound_faults.ts";
+import { beyondQuota, sequenceGap, tooManyLeftOpen, tooManyStreams } from "./inbound_faults.ts";
 import { InboundStream } from "./inbound_stream.ts";
 import { ABANDON_SEQ } from "./outbound.ts";
 import { scratch } from "./scratch.ts";
@@ -89,7 +89,9 @@ export class Inbound {
       this.#open.set(id, stream);
       this.#events.started(stream);
     }
+    const { quota } = this.#context;
     if (isEnd) this.#finish(stream);
+    else if (quota && !quota.take(header.payloadBytes)) this.#fail(id, stream, beyondQuota(id), false);
     else {
       stream.expectedSeq++;
       this.#current = stream;

@@ -2,10 +2,17 @@
 import type { TensorMemory } from "../tensor/memory_account.ts";
 import type { CreditWindow } from "./credit_window.ts";
 
+/** Counts what comes; false: there is no room for that much. */
+export interface ByteQuota {
+  take(byteCount: number): boolean;
+}
+
 export interface InboundContext {
   /** Replaced before the first stream. */
   pool: TensorMemory;
   readonly limits: { readonly maxTensorBytes: number; readonly maxChunkAheadBytes: number };
+  /** What the other side may send in all; undefined: as much as it likes. */
+  quota?: ByteQuota | undefined;
   /** Bytes that moved because a buffer grew or the way of reading changed. */
   copiedBytes: number;
   /** Why a stream had no room when it was last asked: a reader of chunks is behind, or else the pool is used up. */

@@ -181,6 +181,15 @@ export function overBudget(streamId: number, wantedBytes: number, budgetBytes: n
   );
 }
 
+/** Its sender has a quota, and this is beyond it. */
+export function beyondQuota(streamId: number): LimitError {
+  return new LimitError(
+    "ASOC_QUOTA_EXCEEDED",
+    `Cannot receive stream ${streamId}: the quota of its sender is used up`,
+    { details: { streamId, limit: "quota" } },
+  );
+}
+
 // --- STOP
 
 export function stopCode(error: AsocError): number {
@@ -196,6 +205,10 @@ export function stopCode(error: AsocError): number {
     case "ASOC_BAD_STREAM":
     case "ASOC_SEQUENCE_GAP":
       return StreamCode.BAD_STREAM;
+    case "ASOC_FORBIDDEN":
+      return StreamCode.FORBIDDEN;
+    case "ASOC_QUOTA_EXCEEDED":
+      return StreamCode.QUOTA;
     default:
       return error instanceof LimitError ? StreamCode.TOO_LARGE : StreamCode.UNSPECIFIED;
   }

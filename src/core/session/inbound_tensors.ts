@@ -21,6 +21,7 @@ import { describeOpen } from "./description.ts";
 import { Grants } from "./grants.ts";
 import type { InboundContext } from "./inbound_context.ts";
 import {
+  beyondQuota,
   cameTooLate,
   longerThanOpened,
   notOpen,
@@ -144,6 +145,11 @@ export class InboundTensors {
     const endBytes = stream.baseOffset + stream.announcedBytes;
     if (totalBytes !== undefined && endBytes > totalBytes) {
       this.#fail(stream, longerThanOpened(id, totalBytes, endBytes));
+      return;
+    }
+    const { quota } = this.#context.session;
+    if (quota && !quota.take(payloadBytes)) {
+      this.#fail(stream, beyondQuota(id));
       return;
     }
     stream.expectedSeq++;

@@ -39,6 +39,7 @@ import {
 } from "./faults.ts";
 import { FrameIntake } from "./frame_intake.ts";
 import { Handshake } from "./handshake.ts";
+import type { ByteQuota } from "./inbound_context.ts";
 import { InboundTensor } from "./inbound_tensor.ts";
 import type { InboundTensors } from "./inbound_tensors.ts";
 import { KeyChannel } from "./key_channel.ts";
@@ -386,6 +387,11 @@ export class Session {
   /** Where tensors lie from now on: the account of the peer, known when the session opens. */
   useMemory(memory: TensorMemory): void {
     this.#arrivals.useMemory(memory);
+  }
+
+  /** What the other side may send in all; undefined: as much as it likes. */
+  useQuota(quota: ByteQuota | undefined): void {
+    this.#arrivals.useQuota(quota);
   }
 
   /** Whether this connection is one that keepalives must hold. */

@@ -32,6 +32,9 @@ export class MemoryAccount implements Account, TensorMemory {
   #usedBytes = 0;
   #arrivingBytes = 0;
 
+  /** A cap of its own (RFC-0103). */
+  capBytes = Number.POSITIVE_INFINITY;
+
   /** `alone`: whether no other peer is connected now. */
   constructor(pool: BufferPool, alone: () => boolean) {
     this.#pool = pool;
@@ -46,17 +49,25 @@ export class MemoryAccount implements Account, TensorMemory {
     return this.#usedBytes + this.freeBytes;
   }
   get freeBytes(): number {
+    return Math.max(0, Math.min(this.#sharedBytes, this.capBytes - this.#usedBytes));
+  }
+  get #sharedBytes(): number {
     const free = this.#pool.freeBytes;
     if (this.#alone()) return free;
     return Math.max(0, Math.floor((THRESHOLD * free - this.#usedBytes) / (THRESHOLD + 1)));
   }
+  /** Its own cap, and not what others hold, is what it has to keep to. */
+  get #capped(): boolean {
+    return this.capBytes - this.#usedBytes < this.#sharedBytes;
+  }
   /** See `BufferPool.releasePossible`. What others release helps too: there is more free then. */
   get releasePossible(): boolean {
-    return this.#usedBytes > this.#arrivingBytes || this.#pool.releasePossible;
+    return this.#usedBytes > this.#arrivingBytes || (!this.#capped && this.#pool.releasePossible);
   }
 
+  /** Nobody holds memory whose release could make room for it. */
   get unused(): boolean {
-    return this.#pool.unused;
+    return this.#pool.unused || (this.#usedBytes === 0 && this.#capped);
   }
 
   acquire(byteCount: number): PooledBuffer | undefined {
@@ -104,6 +115,12 @@ export class MemoryAccounts {
     }
     if (entry.connections++ === 0) this.#connected++;
     return entry.account;
+  }
+
+  /** What that peer may hold at most; undefined: what there is. */
+  cap(key: string, maxBytes: number | undefined): void {
+    const entry = this.#open.get(key);
+    if (entry) entry.account.capBytes = maxBytes ?? Number.POSITIVE_INFINITY;
   }
 
   /** It has closed. What readers still hold stays on the account, for when the peer comes again. */

@@ -67,10 +67,11 @@ export class Tapping<C> {
     }
   }
 
-  /** A peer has asked. */
-  handleAsked(peerId: string, record: TapRecord | UntapRecord, nowMs: number): void {
-    if (record.kind === "tap") this.#taps.handleTap(peerId, record, nowMs);
-    else this.#taps.handleUntap(peerId, record.glob);
+  /** A peer has asked. False: it does not get them. */
+  handleAsked(peerId: string, record: TapRecord | UntapRecord, nowMs: number): boolean {
+    if (record.kind === "tap") return this.#taps.handleTap(peerId, record, nowMs);
+    this.#taps.handleUntap(peerId, record.glob);
+    return true;
   }
 
   /** Throws what asking throws; then nothing is remembered. */

@@ -103,7 +103,10 @@ test("Discovery refuses the golden rejected beacons", () => {
   }
 });
 
-const REFUSALS: Record<Exclude<BeaconRefusal, "replay" | "nodeRate" | "addressRate">, Uint8Array> = {
+const REFUSALS: Record<
+  Exclude<BeaconRefusal, "replay" | "nodeRate" | "addressRate" | "table">,
+  Uint8Array
+> = {
   length: beacon().subarray(0, 49),
   community: beacon({ community: "other" }),
   signature: beacon({ key: "another" }),
@@ -284,4 +287,25 @@ test("describeRefused() has a phrase for every reason", () => {
 test("Discovery's node ids are those that parseNodeId() takes", () => {
   const [event] = hear(discoveryWith(), beacon());
   assert.deepEqual(parseNodeId(event?.nodeId ?? ""), PEER_ID);
+});
+
+test("Discovery counts a beacon for which its table, or that of a peer's addresses, has no room, and names who sent it", () => {
+  const told: string[] = [];
+  const discovery = discoveryWith({ maxAddressesPerPeer: 1 });
+  assert.deepEqual(hear(discovery, beacon({ challenge: 1 })), found());
+  assert.deepEqual(hear(discovery, beacon({ challenge: 2 }), 1000, "192.0.2.99"), []);
+  assert.deepEqual(counts(discovery), { table: 1 });
+  const config = { limits: { ...DEFAULT_LIMITS, maxDiscoveredPeers: 0 }, crypto, tcpPort: 9000 };
+  const full = new Discovery(
+    {
+      ...config,
+      nodeId: OWN_ID,
+      community: "lab",
+      key: utf8("k"),
+      refused: (reason, from, nodeId) => told.push(`${reason} ${from.host} ${nodeId}`),
+    },
+    0,
+  );
+  assert.deepEqual(hear(full, beacon()), []);
+  assert.deepEqual(told, [`table ${HOST} ${PEER}`]);
 });

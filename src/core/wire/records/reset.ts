@@ -24,6 +24,10 @@ export const StreamCode = {
   BAD_STREAM: 6,
   /** A fault of that side. */
   INTERNAL: 7,
+  /** That side does not allow it (RFC-0103). */
+  FORBIDDEN: 8,
+  /** The sender's quota there is used up (RFC-0103). */
+  QUOTA: 9,
 } as const;
 
 export interface ResetRecord {
