@@ -1,7 +1,8 @@
 /** The app: what every request passes before its route, and all routes. */
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { cors } from "hono/cors";
-import { GatewayError, problem } from "./errors.ts";
+import { noteRefusal } from "./access/audit.ts";
+import { asGatewayError, GatewayError, problem } from "./errors.ts";
 import type { GatewayApp, GatewayEnv } from "./http.ts";
 import { addDashboardRoutes } from "./routes/dashboard.ts";
 import { addDocsRoutes } from "./routes/docs.ts";
@@ -34,7 +35,11 @@ const EXPOSED_HEADERS = [
 
 export function makeApp(state: GatewayState): GatewayApp {
   const app: GatewayApp = new OpenAPIHono<GatewayEnv>();
-  app.onError((error) => problem(error));
+  app.onError((error, c) => {
+    const { method, path } = c.req;
+    noteRefusal(state.node, asGatewayError(error), { method, path, address: c.env?.address });
+    return problem(error);
+  });
   app.notFound(() => problem(new GatewayError(404, "GATEWAY_NOT_FOUND", "There is no such page")));
   app.use(async (c, next) => {
     // Before: of an upgraded connection nothing can be read or said any more.

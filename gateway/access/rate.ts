@@ -1,4 +1,5 @@
-/** Requests a second of each address: a bucket of tokens for each, of which the longest unused go first. */
+/** Requests a second of each address, of IPv6 its first 64 bits: a bucket of tokens for each, of which the longest unused go first. */
+import { addressKey } from "../../src/mod.ts";
 import { GatewayError } from "../errors.ts";
 
 interface Bucket {
@@ -20,7 +21,8 @@ export class RequestRate {
   }
 
   /** Counts one request. Throws GATEWAY_RATE_LIMITED. */
-  check(address: string, nowMs: number): void {
+  check(asking: string, nowMs: number): void {
+    const address = addressKey(asking);
     const old = this.#buckets.get(address);
     const earned = old ? ((nowMs - old.atMs) / 1000) * this.#perSecond : 0;
     const tokens = Math.min(this.#burst, (old?.tokens ?? this.#burst) + Math.max(0, earned));

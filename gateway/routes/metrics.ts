@@ -117,6 +117,21 @@ function makeRegistry(state: GatewayState): Registry {
     () => labelled("code", state.refusals),
     ["code"],
   );
+  add(
+    Counter,
+    "audit_events_total",
+    "Security events, by name, outcome and the code of why (RFC-0103)",
+    () => auditValues(state),
+    ["what", "outcome", "reason"],
+  );
+  counter(
+    "audit_dropped_total",
+    "Security events that readers were too slow for",
+    () => node.stats.auditDropped ?? 0,
+  );
+  add(Counter, "beacons_refused_total", "Beacons that were refused, by why", () => beaconValues(state), [
+    "reason",
+  ]);
   gauge("memory_used_bytes", "Tensor memory in use", () => node.stats.memoryUsedBytes);
   gauge("memory_idle_bytes", "Tensor memory that waits to be used again", () => node.stats.memoryIdleBytes);
   add(
@@ -222,6 +237,17 @@ function* handshakeValues({ node, handshakesAccepted }: GatewayState): Generator
     const reason = REASONS.get(name) ?? (/^ASOC_[A-Z_]{1,40}$/.test(name) ? name : "other");
     yield [{ outcome: "refused", reason }, value];
   }
+}
+
+/** As many as there are names and codes. */
+function auditValues({ node }: GatewayState): Values {
+  return (node.stats.audited ?? []).map(
+    ({ what, outcome, reason = "", count }) => [{ what, outcome, reason }, count] as const,
+  );
+}
+
+function beaconValues({ node }: GatewayState): Values {
+  return [...(node.stats.refusedBeacons ?? [])].map(([reason, { count }]) => [{ reason }, count] as const);
 }
 
 /** Those of routes, and those that did not get as far. */

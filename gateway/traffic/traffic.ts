@@ -1,5 +1,5 @@
 /** What the gateway uses of a node: a test needs to stand in for no more than this. */
-import type { AsocNode, NodeEvent, NodeStats, Peer } from "../../src/mod.ts";
+import type { AsocNode, AuditEntry, NodeEvent, NodeStats, Peer } from "../../src/mod.ts";
 
 export type { TrafficObserver, TrafficStream } from "../../src/mod.ts";
 
@@ -11,5 +11,7 @@ export interface GatewayNode
   > {
   readonly stats: NodeStats;
   readonly peers: { list(): readonly Peer[] };
+  /** Where its refusals are noted; undefined: nowhere. */
+  noteAudit?(entry: AuditEntry): void;
   events(): AsyncIterable<NodeEvent>;
 }

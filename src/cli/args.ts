@@ -29,6 +29,12 @@ export const JOIN_FLAGS: Flags = {
   discovery: { help: "discovery as well as static peers" },
   "no-discovery": { help: "no discovery" },
   "discovery-port": { value: "PORT", help: "UDP port of the beacons (default 9999)" },
+  "audit-log": {
+    value: "WHERE",
+    help: "security events to a FILE, - (standard output), syslog or syslog://HOST",
+  },
+  access: { value: "FILE", help: "who may do what, as JSON (RFC-0103); SIGHUP reads it again" },
+  tap: { value: "GLOB", multiple: true, help: "topics that peers may ask copies of (default: none)" },
 };
 
 /** The flags of every command. */

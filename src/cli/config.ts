@@ -7,6 +7,7 @@ import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import {
   type Address,
+  compileGlob,
   DEFAULT_COMMUNITY,
   DEFAULT_DISCOVERY_PORT,
   MAX_TOPIC_BYTES,
@@ -36,6 +37,11 @@ export interface NodeSettings {
   /** A flag says so. */
   readonly discoveryChosen: boolean;
   readonly discoveryPort: number;
+  /** See `openAuditLog`. */
+  readonly auditLog: string | undefined;
+  readonly accessFile: string | undefined;
+  /** Globs that peers may tap. */
+  readonly tap: readonly string[];
   readonly warnings: readonly string[];
 }
 
@@ -92,6 +98,7 @@ const SCHEMAS = {
     .min(1)
     .refine((topic) => topic.isWellFormed() && Buffer.byteLength(topic) <= MAX_TOPIC_BYTES)
     .describe(`a text of 1 to ${MAX_TOPIC_BYTES} bytes`),
+  glob: z.string().min(1).refine(succeeds(compileGlob)).describe("a glob of topics, such as layers/*"),
   digest: z.enum(["crc32", "sha256", "none"]).describe("crc32, sha256 or none"),
   json: z
     .string()
@@ -173,6 +180,9 @@ export async function nodeSettings(args: Args, env: Environment, defaultPort: nu
       ? check("discoveryPort", discoveryPort.source, discoveryPort.text)
       : DEFAULT_DISCOVERY_PORT,
     peers: await staticPeers(args, env),
+    auditLog: flag("path", args, "audit-log"),
+    accessFile: flag("path", args, "access"),
+    tap: args.list("tap").map((glob) => check("glob", "--tap", glob)),
   };
   const { key, warnings } = await loadKey(flag("path", args, "api-key-file"), env);
   return { ...settings, key, warnings };

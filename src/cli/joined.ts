@@ -4,6 +4,7 @@ import type { NodeSettings } from "./config.ts";
 import { CliError, ExitCode } from "./exit_codes.ts";
 import { loadIdentity } from "./identity.ts";
 import { Interrupts } from "./interrupts.ts";
+import { NodeSecurity } from "./node_security.ts";
 import type { Output } from "./output.ts";
 import { peerText } from "./text.ts";
 
@@ -37,15 +38,18 @@ export interface Job {
 export async function withNode(settings: NodeSettings, output: Output, job: Job): Promise<ExitCode> {
   const identity = await loadIdentity(settings);
   for (const warning of [...settings.warnings, ...identity.warnings]) output.log(`warning: ${warning}`);
+  const security = await NodeSecurity.open(settings, output);
   let node: AsocNode | undefined;
   const interrupts = new Interrupts(output, async () => node?.abort());
   try {
     const { community, key, host, port, peers, discovery, discoveryPort } = settings;
     const { nodeId, name } = identity;
     const options = { community, apiKey: key, host, port, nodeId, name, peers, discovery, discoveryPort };
-    node = await join(options).catch((error) => {
+    node = await join({ ...options, ...security.options }).catch((error) => {
       throw joinError(error, settings);
     });
+    key.fill(0); // the node has its own copy, and wipes that when it closes
+    security.guard(node);
     await identity.keep(node.id).catch(async (error) => {
       await node?.close();
       throw error;
@@ -53,6 +57,7 @@ export async function withNode(settings: NodeSettings, output: Output, job: Job)
     return await runJob(node, settings, output, job, interrupts);
   } finally {
     interrupts.dispose();
+    await security.close();
   }
 }
 

@@ -11,6 +11,7 @@ import { keygen } from "./keygen.ts";
 import { Output } from "./output.ts";
 import { peers } from "./peers.ts";
 import { recv } from "./recv.ts";
+import { takeEnvironment } from "./secrets.ts";
 import { send } from "./send.ts";
 import { serve } from "./serve.ts";
 import { token } from "./token.ts";
@@ -48,7 +49,7 @@ async function main(words: readonly string[]): Promise<ExitCode> {
       return ExitCode.OK;
     }
     const args = readArgs(command.name, flagsOf(command), ownWords);
-    return await command.run({ args, env: process.env, output });
+    return await command.run({ args, env: takeEnvironment(), output });
   } catch (error) {
     const code = exitCodeOf(error);
     if (!(error instanceof Interrupted)) output.error(error);
