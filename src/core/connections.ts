@@ -5,7 +5,7 @@
 import type { PeerAccess } from "./access/access.ts";
 import { formatAddress } from "./address.ts";
 import { Admission } from "./auth/admission.ts";
-import { isBlamed } from "./auth/blame.ts";
+import { isAccident, isBlamed } from "./auth/blame.ts";
 import type { KeyRing, RingKey } from "./auth/key_ring.ts";
 import { Callers } from "./callers.ts";
 import type { Connection } from "./connection.ts";
@@ -640,7 +640,7 @@ export class Connections {
     if (link) {
       if (error?.code === "ASOC_UNEXPECTED_RECORD" && link.nodeId) this.#callers.handleLateCaps(link.nodeId);
       this.#byLink.delete(link.id);
-      if (connection.direction === "inbound") this.#admission.left(connection.remote.host);
+      if (connection.direction === "inbound") this.#admission.left(connection.remote.host, nowMs);
       this.#door.ended(connection, error);
       this.#swarm.handleClosed(link, error, nowMs);
     } else if (target) {
@@ -654,8 +654,9 @@ export class Connections {
       this.#door.dialRefused(connection.remote, cause, connection);
       this.#swarm.handleDialFailed(target, named, nowMs);
     } else {
-      const blame = isBlamed(error);
-      const blocked = this.#admission.failed(connection.remote.host, blame, nowMs);
+      const { host } = connection.remote;
+      const blame = isBlamed(error) && !(isAccident(error) && this.#admission.isFamiliar(host, nowMs));
+      const blocked = this.#admission.failed(host, blame, nowMs);
       const reason = blocked ? "failed handshake, address blocked" : "failed handshake";
       this.#door.turnedAway(connection.remote, reason, error, undefined, connection);
     }

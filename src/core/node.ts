@@ -551,7 +551,7 @@ export class AsocNode {
       this.#hub.close();
       this.#trail.note({ what: "node.stopped", outcome: "noted", who: { nodeId: this.id } });
       this.#trail.close();
-      this.#config.key.fill(0); // a copy of our own: see `nodeConfig`
+      this.keys.wipe();
     }
   }
 }

@@ -129,6 +129,11 @@ export class NodeKeys {
     this.#rotator.close();
   }
 
+  /** @internal Nothing is signed or read any more. */
+  wipe(): void {
+    this.ring.wipe();
+  }
+
   // --- inside
 
   async #kept(change: KeyChange, id: string): Promise<void> {

@@ -15,9 +15,12 @@ interface AddressRecord {
   blocks: number;
   blockedUntilMs: number;
   sessions: number;
+  /** When it last began or ended one. */
+  lastSessionMs: number;
 }
 
 const HOUR_MS = 3_600_000;
+const NEVER = Number.NEGATIVE_INFINITY;
 
 export class Admission {
   readonly #limits: Limits;
@@ -95,10 +98,18 @@ export class Admission {
   }
 
   /** An authenticated connection has ended. */
-  left(remote: string): void {
+  left(remote: string, nowMs: number): void {
     this.#sessions--;
     const record = this.#addresses.get(addressKey(remote));
-    if (record) record.sessions--;
+    if (!record) return;
+    record.sessions--;
+    record.lastSessionMs = nowMs;
+  }
+
+  /** Somebody there holds the key, as far as is known: there was a session from it within the hour. */
+  isFamiliar(remote: string, nowMs: number): boolean {
+    const record = this.#addresses.get(addressKey(remote));
+    return record !== undefined && (record.sessions > 0 || nowMs - record.lastSessionMs < HOUR_MS);
   }
 
   #attempt(remote: string, nowMs: number): RefusalReason | undefined {
@@ -113,7 +124,14 @@ export class Admission {
     let record = this.#addresses.get(host);
     if (!record) {
       if (this.#addresses.size >= this.#limits.maxTrackedAddresses) this.#forgetOne();
-      record = { failures: 0, lastFailureMs: 0, blocks: 0, blockedUntilMs: 0, sessions: 0 };
+      record = {
+        failures: 0,
+        lastFailureMs: 0,
+        blocks: 0,
+        blockedUntilMs: 0,
+        sessions: 0,
+        lastSessionMs: NEVER,
+      };
       this.#addresses.set(host, record);
     }
     return record;

@@ -25,6 +25,14 @@ const BLAMED = new Set([
   "ASOC_WRONG_IDENTITY",
 ]);
 
+/** What a network that fails in the middle of a handshake makes of an honest one. */
+const ACCIDENTS = new Set(["ASOC_HANDSHAKE_TIMEOUT", "ASOC_TRUNCATED_FRAME"]);
+
+/** Not held against an address that had a session lately: its slots and attempts are bounded all the same. */
+export function isAccident(error: AsocError | undefined): boolean {
+  return error !== undefined && ACCIDENTS.has(error.code);
+}
+
 /** A connection that said nothing may be a health check, and one that was cut an accident. */
 export function isBlamed(error: AsocError | undefined): boolean {
   return error !== undefined && BLAMED.has(error.code);

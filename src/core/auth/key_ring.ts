@@ -146,6 +146,12 @@ export class KeyRing {
 
   // --- changes
 
+  /** Forgets all keys, and overwrites their bytes. */
+  wipe(): void {
+    for (const { key } of this.#keys.values()) key.fill(0);
+    this.#keys = new Map();
+  }
+
   /** Adds a key; one that is current takes the place of the one that was. Returns its id. Throws RangeError. */
   add(entry: KeyEntry, unixMs: number): string {
     const made = this.#made(entry);

@@ -75,7 +75,7 @@ test("Admission lets 100 connections in at once, those in their handshake includ
   for (let i = 0; i < 90; i++) succeed(admission, 0);
   for (let i = 0; i < 10; i++) assert.equal(admission.arrive(HOST, 0), undefined);
   assert.equal(admission.arrive(HOST, 0), "too many connections");
-  admission.left(HOST);
+  admission.left(HOST, 0);
   assert.equal(admission.arrive(HOST, 0), undefined);
 });
 
@@ -97,7 +97,7 @@ test("Admission lets a stranger try 100 times an hour, and ten times that behind
   assert.deepEqual(tries("10.0.0.1", 1, 3_600_000), [1, undefined]);
   succeed(admission, 0, "10.0.0.2");
   assert.deepEqual(tries("10.0.0.2", 1500, 0), [1000, "too many attempts"]);
-  admission.left("10.0.0.2");
+  admission.left("10.0.0.2", 0);
   assert.deepEqual(tries("10.0.0.2", 1, 1), [0, "too many attempts"]);
 });
 
@@ -105,7 +105,7 @@ test("Admission refunds the attempt of a handshake that succeeds: a v0.1 peer ma
   const admission = new Admission({ ...DEFAULT_LIMITS });
   for (let i = 0; i < 360; i++) {
     succeed(admission, i * 10_000);
-    admission.left(HOST);
+    admission.left(HOST, 0);
   }
 });
 
@@ -147,4 +147,16 @@ test("Admission counts the addresses of one IPv6 network together", () => {
     admission.failed(host, true, 0);
   }
   assert.equal(admission.arrive("2001:db8::99", 0), "blocked");
+});
+
+test("Admission knows an address as familiar while it has a session, and for an hour after", () => {
+  const admission = admissionWith();
+  assert.equal(admission.isFamiliar(HOST, 0), false);
+  fail(admission, 1, 0);
+  assert.equal(admission.isFamiliar(HOST, 0), false);
+  succeed(admission, 0);
+  assert.equal(admission.isFamiliar(HOST, 10 * 3_600_000), true);
+  admission.left(HOST, 1000);
+  assert.equal(admission.isFamiliar(HOST, 3_600_999), true);
+  assert.equal(admission.isFamiliar(HOST, 3_601_000), false);
 });
