@@ -18,7 +18,7 @@ export type {
   Permissions,
 } from "./core/access/rules.ts";
 export { AccessRules } from "./core/access/rules.ts";
-export { formatAddress, parseAddress } from "./core/address.ts";
+export { formatAddress, isLoopback, parseAddress } from "./core/address.ts";
 export type {
   AuditCount,
   AuditEntry,

@@ -34,6 +34,10 @@ export const JOIN_FLAGS: Flags = {
     help: "security events to a FILE, - (standard output), syslog or syslog://HOST",
   },
   access: { value: "FILE", help: "who may do what, as JSON (RFC-0103); SIGHUP reads it again" },
+  legacy: {
+    value: "allow|deny",
+    help: "peers of version 0.1, which cannot prove themselves (default allow)",
+  },
   tap: { value: "GLOB", multiple: true, help: "topics that peers may ask copies of (default: none)" },
 };
 

@@ -40,6 +40,7 @@ export interface NodeSettings {
   /** See `openAuditLog`. */
   readonly auditLog: string | undefined;
   readonly accessFile: string | undefined;
+  readonly legacy: "allow" | "deny" | undefined;
   /** Globs that peers may tap. */
   readonly tap: readonly string[];
   readonly warnings: readonly string[];
@@ -98,6 +99,7 @@ const SCHEMAS = {
     .min(1)
     .refine((topic) => topic.isWellFormed() && Buffer.byteLength(topic) <= MAX_TOPIC_BYTES)
     .describe(`a text of 1 to ${MAX_TOPIC_BYTES} bytes`),
+  legacy: z.enum(["allow", "deny"]).describe("allow or deny"),
   glob: z.string().min(1).refine(succeeds(compileGlob)).describe("a glob of topics, such as layers/*"),
   digest: z.enum(["crc32", "sha256", "none"]).describe("crc32, sha256 or none"),
   json: z
@@ -182,6 +184,7 @@ export async function nodeSettings(args: Args, env: Environment, defaultPort: nu
     peers: await staticPeers(args, env),
     auditLog: flag("path", args, "audit-log"),
     accessFile: flag("path", args, "access"),
+    legacy: flag("legacy", args, "legacy"),
     tap: args.list("tap").map((glob) => check("glob", "--tap", glob)),
   };
   const { key, warnings } = await loadKey(flag("path", args, "api-key-file"), env);

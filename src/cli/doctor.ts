@@ -3,7 +3,10 @@ import { readFile } from "node:fs/promises";
 import { AsocError, type AsocNode, describeRefused, formatAddress, join } from "../mod.ts";
 import type { Command, Context } from "./command.ts";
 import { type NodeSettings, nodeSettings } from "./config.ts";
+import { securityFindings } from "./doctor_security.ts";
 import { CliError, ExitCode, usageError } from "./exit_codes.ts";
+import { type Finding, ok, problem, warning } from "./finding.ts";
+import { GATEWAY_FLAGS } from "./gateway.ts";
 import type { Output } from "./output.ts";
 
 /** One beacon's interval and some. */
@@ -13,24 +16,14 @@ const GOOD_SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
 const GOOD_OPEN_FILES = 1024;
 const DEFAULT_TCP_PORT = 9000;
 
-type Level = "ok" | "warning" | "problem";
-
-interface Finding {
-  readonly check: string;
-  readonly level: Level;
-  readonly found: string;
-  /** What to do; empty when all is well. */
-  readonly advice: string;
-}
-
 export const doctor: Command = {
   name: "doctor",
   summary: "look for what is in the way",
   usage: "doctor [FLAGS]",
   about: `Checks this machine: runtime, key, ports, broadcast, clock against the nodes that can be heard, congestion control and
-socket limits. Each finding says what to do. It joins for ${LISTEN_MS / 1000} s with the flags that \`asoc serve\` would get. Ends with 1
+socket limits; and what a node with these flags would be open to: key, file modes, TLS, audit, access, gateway. Each finding says what to do. It joins for ${LISTEN_MS / 1000} s with the flags that \`asoc serve\` would get. Ends with 1
 when there is a problem, with 0 when there are warnings at most.`,
-  flags: {},
+  flags: GATEWAY_FLAGS,
   joins: true,
   examples: [
     ["asoc doctor", "is this machine ready?"],
@@ -61,6 +54,7 @@ async function doctorCommand({ args, env, output }: Context): Promise<ExitCode> 
   });
   if (settings) {
     report(keyFinding(settings));
+    for (const security of await securityFindings(settings, args, env)) report(security);
     const { node, finding } = await portFinding(settings);
     report(finding);
     if (node) {
@@ -215,16 +209,4 @@ async function kernelText(path: string): Promise<string | undefined> {
     (text) => text.trim(),
     () => undefined,
   );
-}
-
-function ok(check: string, found: string): Finding {
-  return { check, level: "ok", found, advice: "" };
-}
-
-function warning(check: string, found: string, advice: string): Finding {
-  return { check, level: "warning", found, advice };
-}
-
-function problem(check: string, found: string, advice: string): Finding {
-  return { check, level: "problem", found, advice };
 }

@@ -6,7 +6,7 @@ import type { AuditSink } from "./audit_sink.ts";
 import type { NodeSettings } from "./config.ts";
 import type { Output } from "./output.ts";
 
-type Settings = Pick<NodeSettings, "auditLog" | "accessFile" | "tap">;
+type Settings = Pick<NodeSettings, "auditLog" | "accessFile" | "legacy" | "tap">;
 
 export class NodeSecurity {
   readonly #settings: Settings;
@@ -15,7 +15,7 @@ export class NodeSecurity {
   readonly #onHangUp = (): void => void this.#reload();
   #node: AsocNode | undefined;
   /** For `join`. */
-  readonly options: Pick<JoinOptions, "access" | "audit" | "tap">;
+  readonly options: Pick<JoinOptions, "access" | "audit" | "legacy" | "tap">;
 
   private constructor(
     settings: Settings,
@@ -28,6 +28,7 @@ export class NodeSecurity {
     this.#sink = sink;
     this.options = {
       tap: settings.tap,
+      ...(settings.legacy === undefined ? {} : { legacy: settings.legacy }),
       ...(access ? { access } : {}),
       ...(sink ? { audit: (event) => sink.write(event) } : {}),
     };

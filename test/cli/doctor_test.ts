@@ -1,6 +1,7 @@
 /** `asoc doctor`, on each runtime. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { type Process, RUNTIMES } from "../support/process.ts";
 import { Home, ready } from "./support.ts";
@@ -55,4 +56,59 @@ test("asoc doctor warns of a weak key", async () => {
   const key = finding(doctor, "key");
   assert.equal(key.level, "warning");
   assert.match(String(key.advice), /asoc keygen/);
+});
+
+test("asoc doctor goes through the security checklist: what is open is a warning with what to do, and closed it is in order", async () => {
+  await using home = await Home.make();
+  const open = home.asoc("node", [
+    "doctor",
+    "--json",
+    "--port",
+    "0",
+    "--no-discovery",
+    "--gateway",
+    "127.0.0.1:0",
+  ]);
+  assert.equal(await open.exitWithin(), 0, open.stderr);
+  for (const check of ["key source", "peers without proof", "encryption", "audit"])
+    assert.equal(finding(open, check).level, "warning", check);
+  for (const check of ["access", "gateway"]) assert.equal(finding(open, check).level, "ok", check);
+
+  const key = await home.file("key", home.key);
+  await chmod(key, 0o600);
+  const access = await home.file(
+    "access.json",
+    JSON.stringify({
+      default: "deny",
+      rules: [{ match: { nodeId: "0a0a0a0a-0000-8000-8000-00000000000a" } }],
+    }),
+  );
+  const flags = [
+    "--api-key-file",
+    key,
+    "--legacy",
+    "deny",
+    "--access",
+    access,
+    "--audit-log",
+    home.path("audit.log"),
+  ];
+  const closed = home.node("node", ["doctor", "--json", "--port", "0", "--no-discovery", ...flags]);
+  assert.equal(await closed.exitWithin(), 0, closed.stderr);
+  for (const check of ["key source", "peers without proof", "encryption", "audit"])
+    assert.equal(finding(closed, check).level, "ok", check);
+  assert.match(String(finding(closed, "access").found), /1 rules, default deny; 1 go by a uuid/);
+});
+
+test("asoc doctor finds secrets that others can read, and rules that asoc would not start with", async () => {
+  await using home = await Home.make();
+  const tokens = home.path(".asoc", "gateway-tokens.json");
+  await mkdir(home.path(".asoc"), { mode: 0o700 });
+  await writeFile(tokens, '{"tokens":[]}', { mode: 0o644 });
+  const access = await home.file("access.json", "{}}");
+  const doctor = home.node("node", ["doctor", "--json", "--port", "0", "--no-discovery", "--access", access]);
+  assert.equal(await doctor.exitWithin(), 1);
+  assert.equal(finding(doctor, "file modes").level, "problem");
+  assert.match(String(finding(doctor, "file modes").advice), /chmod 600 .*gateway-tokens\.json/);
+  assert.match(String(finding(doctor, "access").found), /expected JSON/);
 });

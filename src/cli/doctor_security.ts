@@ -1,0 +1,176 @@
+/** The part of `asoc doctor` that goes through the security checklist: what a node with these flags would be open to. */
+import { readdir, readFile, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { AccessRules, isLoopback } from "../mod.ts";
+import { readAccess } from "./access_file.ts";
+import type { Args } from "./args.ts";
+import type { NodeSettings } from "./config.ts";
+import { CliError } from "./exit_codes.ts";
+import { type Finding, ok, problem, warning } from "./finding.ts";
+import { gatewaySettings } from "./gateway.ts";
+import { defaultKeyFile, type Environment } from "./key.ts";
+
+const GROUP_AND_OTHERS = 0o077;
+const OTHERS_WRITE = 0o022;
+
+export async function securityFindings(
+  settings: NodeSettings,
+  args: Args,
+  env: Environment,
+): Promise<Finding[]> {
+  const hasTls = args.has("tls");
+  return [
+    await keyFileFinding(args, env),
+    ...(await homeFindings(env)),
+    legacyFinding(settings, hasTls),
+    tlsFinding(settings, hasTls),
+    await auditFinding(settings),
+    await accessFinding(settings),
+    ...(await gatewayFinding(args, env, hasTls)),
+    ...(await coreDumpFinding()),
+  ];
+}
+
+/** Where the key is read from, in the order of `loadKey`. */
+async function keyFileFinding(args: Args, env: Environment): Promise<Finding> {
+  const named = args.text("key-ring") ?? args.text("api-key-file");
+  if (named === undefined && env.ASOC_API_KEY)
+    return warning(
+      "key source",
+      "ASOC_API_KEY: it stays in /proc/PID/environ for as long as the process runs",
+      "keep it in a file of mode 600: ~/.asoc/api_key, or --api-key-file",
+    );
+  const path = named ?? (env.ASOC_API_KEY_FILE || defaultKeyFile(env));
+  const mode = await modeOf(path);
+  if (mode !== undefined && mode & GROUP_AND_OTHERS)
+    return warning(
+      "key source",
+      `${path} has mode ${octal(mode)}: others can get at the key`,
+      `chmod 600 ${path}`,
+    );
+  return ok("key source", path);
+}
+
+/** What else lies in ~/.asoc. */
+async function homeFindings(env: Environment): Promise<Finding[]> {
+  const home = dirname(defaultKeyFile(env));
+  const findings: Finding[] = [];
+  const mode = await modeOf(home);
+  if (mode === undefined) return findings;
+  if (mode & OTHERS_WRITE)
+    findings.push(
+      problem("~/.asoc", `${home} has mode ${octal(mode)}: others can put files there`, `chmod 700 ${home}`),
+    );
+  const open: string[] = [];
+  for (const name of await readdir(home, { recursive: true }).catch(() => [])) {
+    const isSecret = /(^|\/)(api_key|.*tokens\.json|.*[._-]key(\.pem)?|.*ring.*\.json)$/.test(name);
+    const own = isSecret ? await modeOf(join(home, name)) : undefined;
+    if (own !== undefined && own & GROUP_AND_OTHERS) open.push(join(home, name));
+  }
+  findings.push(
+    open.length === 0
+      ? ok("file modes", "secrets are their owner's alone")
+      : problem("file modes", `others can get at ${open.join(", ")}`, `chmod 600 ${open.join(" ")}`),
+  );
+  return findings;
+}
+
+function legacyFinding({ legacy }: NodeSettings, hasTls: boolean): Finding {
+  if (legacy === "deny" || hasTls) return ok("peers without proof", "refused");
+  return warning(
+    "peers without proof",
+    "peers of version 0.1 are let in: anybody on the way can take over what they say",
+    "--legacy deny, once every node speaks x1",
+  );
+}
+
+function tlsFinding({ host }: NodeSettings, hasTls: boolean): Finding {
+  if (hasTls) return ok("encryption", "TLS");
+  if (isLoopback(host)) return ok("encryption", `none, and ${host} is this machine only`);
+  return warning(
+    "encryption",
+    `none: whoever is on the way of ${host} can read tensors, and change them after the handshake`,
+    "TLS, or a network that is trusted (see docs/security.md)",
+  );
+}
+
+async function auditFinding({ auditLog }: NodeSettings): Promise<Finding> {
+  if (auditLog === undefined)
+    return warning(
+      "audit",
+      "nobody would know who was refused, or let in",
+      "--audit-log FILE, or --audit-log syslog",
+    );
+  const mode = await modeOf(auditLog);
+  return mode !== undefined && mode & GROUP_AND_OTHERS
+    ? warning("audit", `${auditLog} has mode ${octal(mode)}`, `chmod 600 ${auditLog}`)
+    : ok("audit", auditLog);
+}
+
+async function accessFinding({ accessFile }: NodeSettings): Promise<Finding> {
+  if (accessFile === undefined)
+    return ok("access", "whoever has the key may do everything; --access FILE says otherwise");
+  try {
+    const options = await readAccess(accessFile);
+    const { listing } = new AccessRules(options);
+    const advisory = listing.filter(({ binding }) => binding === "advisory");
+    const found = `${listing.length} rules, default ${options.default ?? "allow"}`;
+    if (advisory.length === 0) return ok("access", found);
+    return warning(
+      "access",
+      `${found}; ${advisory.length} go by a uuid, which any holder of the key can claim`,
+      "add the peer's certificate to those rules",
+    );
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error;
+    return problem("access", error.message, "asoc would not start with it");
+  }
+}
+
+async function gatewayFinding(args: Args, env: Environment, hasTls: boolean): Promise<Finding[]> {
+  try {
+    const gateway = await gatewaySettings(args, env);
+    if (!gateway) return [];
+    const { at, tokens } = gateway;
+    if (isLoopback(at.host)) {
+      const who = tokens.length === 0 ? "every user of this machine may use it" : `${tokens.length} tokens`;
+      return [ok("gateway", `${at.host} only; ${who}`)];
+    }
+    if (hasTls) return [ok("gateway", `${tokens.length} tokens, over TLS`)];
+    return [
+      warning(
+        "gateway",
+        `${at.host} without TLS: tokens and tensors can be read on the way`,
+        "TLS, or a proxy with it",
+      ),
+    ];
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error;
+    return [problem("gateway", error.message, "asoc would not start with it")];
+  }
+}
+
+/** Linux: whether a crash would write the key to a disk. */
+async function coreDumpFinding(): Promise<Finding[]> {
+  const limits = await readFile("/proc/self/limits", "utf8").catch(() => "");
+  const soft = /^Max core file size\s+(\S+)/m.exec(limits)?.[1];
+  if (soft === undefined) return [];
+  if (soft === "0") return [ok("core dumps", "off")];
+  return [
+    warning(
+      "core dumps",
+      `up to ${soft} bytes: one would hold the key`,
+      "ulimit -c 0, or LimitCORE=0 in the unit",
+    ),
+  ];
+}
+
+async function modeOf(path: string): Promise<number | undefined> {
+  if (process.platform === "win32") return undefined;
+  return stat(path).then(
+    ({ mode }) => mode & 0o777,
+    () => undefined,
+  );
+}
+
+const octal = (mode: number) => mode.toString(8).padStart(3, "0");
