@@ -2,6 +2,7 @@
  * A client of server-sent events: what it has missed, made as its connection takes it, and behind that a bounded queue.
  * What it is too slow for is dropped, the oldest first, and it is told how many. Nothing here ever waits for a client.
  */
+import { addressKey } from "../../src/mod.ts";
 import { GatewayError } from "../errors.ts";
 import type { GatewayLimits } from "../limits.ts";
 import { eventBytes } from "./event_log.ts";
@@ -126,7 +127,8 @@ export class SseClients {
   }
 
   /** Throws GATEWAY_TOO_MANY_CLIENTS. `ended` is called once, however it ends. */
-  open(address: string, ended: () => void): SseClient {
+  open(asking: string, ended: () => void): SseClient {
+    const address = addressKey(asking);
     const here = this.#perAddress.get(address) ?? 0;
     if (this.#clients.size >= this.#limits.maxSseClients || here >= this.#limits.maxSsePerAddress) {
       this.refused++;

@@ -42,7 +42,8 @@ export function listen(gateway: Gateway, host: string, port: number): Promise<Li
       },
       websocket: { server: sockets as unknown as WebSocketServerLike }, // the types differ in one optional field
     }) as Server;
-    answerRefused(server, maxHeaderBytes);
+    const { problems } = gateway.state;
+    answerRefused(server, maxHeaderBytes, ({ code }) => problems.set(code, (problems.get(code) ?? 0) + 1));
     server.once("error", reject);
     server.once("listening", () => {
       server.off("error", reject);

@@ -12,7 +12,12 @@ interface Refused {
   once(event: "close", run: () => void): unknown;
 }
 
-export function answerRefused(server: Server, maxHeaderBytes: number): void {
+/** `noted` hears of each, since the app does not. */
+export function answerRefused(
+  server: Server,
+  maxHeaderBytes: number,
+  noted: (refusal: GatewayError) => void = () => {},
+): void {
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     if (socket.writableEnded) return; // what follows the refused part
     const { _httpMessage: answer } = socket as { _httpMessage?: { readonly headersSent: boolean } | null };
@@ -20,7 +25,9 @@ export function answerRefused(server: Server, maxHeaderBytes: number): void {
       socket.destroy(error);
       return;
     }
-    void answerWith(refusalOf(error, maxHeaderBytes), socket);
+    const refusal = refusalOf(error, maxHeaderBytes);
+    noted(refusal);
+    void answerWith(refusal, socket);
   });
 }
 

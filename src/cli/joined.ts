@@ -49,7 +49,7 @@ export async function withNode(settings: NodeSettings, output: Output, job: Job)
       throw joinError(error, settings);
     });
     key.fill(0); // the node has its own copy, and wipes that when it closes
-    security.guard(node);
+    security.guard(node, job.stays);
     await identity.keep(node.id).catch(async (error) => {
       await node?.close();
       throw error;

@@ -43,10 +43,10 @@ export class NodeSecurity {
     return new NodeSecurity(settings, output, sink, access);
   }
 
-  /** From now on SIGHUP reads the rules again. */
-  guard(node: AsocNode): void {
+  /** From now on SIGHUP reads the rules again; it ends what does not stay, as ever. */
+  guard(node: AsocNode, stays: boolean): void {
     this.#node = node;
-    if (this.#settings.accessFile !== undefined) process.on("SIGHUP", this.#onHangUp);
+    if (stays && this.#settings.accessFile !== undefined) process.on("SIGHUP", this.#onHangUp);
   }
 
   /** The node has closed: the log is finished. */

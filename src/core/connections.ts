@@ -489,8 +489,13 @@ export class Connections {
           });
         }
         break;
-      case "resumed":
-        break; // `Resuming` has heard of it from the book
+      case "resumed": {
+        // `Resuming` has heard of it from the book; the rules may be other ones than when it began.
+        const { stream } = event;
+        const refusal = this.#door.arrivalRefusal(connection, stream.description, stream.baseOffset);
+        if (refusal) connection.driver.refuse(stream, refusal);
+        break;
+      }
       case "cut":
         this.#resuming.handleCut(connection, event.stream, event.error);
         break;

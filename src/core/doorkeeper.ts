@@ -141,8 +141,13 @@ export class Doorkeeper {
 
   // --- what peers do in their sessions
 
-  /** Why a tensor that begins to arrive may not be taken; undefined: it may. It is noted here. */
-  arrivalRefusal(connection: Known, said: TensorDescription | undefined): AsocError | undefined {
+  /** Why a tensor that begins, or goes on from `baseOffset`, may not be taken; undefined: it may. It is noted here. */
+  arrivalRefusal(
+    connection: Known,
+    said: TensorDescription | undefined,
+    baseOffset = 0,
+  ): AsocError | undefined {
+    if (this.access.rules.isOpen) return undefined;
     const { permissions, bytesLeft } = connection.access;
     const topic = said?.topic ?? "";
     if (!permissions.maySend(topic)) {
@@ -151,13 +156,14 @@ export class Doorkeeper {
       return error;
     }
     // What does not say how long it is ends when the quota does.
-    if (bytesLeft > 0 && (said?.totalBytes ?? 0) <= bytesLeft) return undefined;
+    if (bytesLeft > 0 && (said?.totalBytes ?? baseOffset) - baseOffset <= bytesLeft) return undefined;
     this.overQuota(connection);
     return quotaExceeded(permissions.rule);
   }
 
   /** Throws AuthError ASOC_FORBIDDEN where the peer may not get tensors of `topic`. */
   checkSend(connection: Known, topic: string): void {
+    if (this.access.rules.isOpen) return;
     const { permissions } = connection.access;
     if (permissions.mayReceive(topic)) return;
     this.denied(connection, "receive", topic);

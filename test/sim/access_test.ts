@@ -236,6 +236,24 @@ test("setAccess() ends sessions that are not allowed any more, and wrong rules l
   await world.finish();
 });
 
+test("a transfer that broke does not go on where the rules have come not to allow it", async () => {
+  const world = new World(3, { bytesPerMs: 1000, windowBytes: 256 * 1024 });
+  const server = await world.start({ discovery: false, access: {} });
+  const limits = { reconnectProvenMs: 10_000 };
+  const peers = [world.addressOf(server.host)];
+  const alice = await world.start({ discovery: false, nodeId: ALICE, peers, limits });
+  await world.meet(1, server, alice);
+  const seen = takeAll(server);
+  const [connection] = world.network.connections;
+  const sent = codeOf(alice.node.send(server.node.id, world.random.bytes(3_000_000), { topic: "weights/1" }));
+  await world.time.run(1000);
+  server.node.setAccess({ rules: [{ match: { nodeId: ALICE }, maySend: ["metrics/**"] }] });
+  await connection?.dialled.closeWrite();
+  assert.equal(await world.time.settle(sent), "ASOC_FORBIDDEN");
+  assert.deepEqual(seen, ["ASOC_FORBIDDEN"]);
+  await world.finish();
+});
+
 test("the audit tells of a session from its handshake to its end, and warns of one without proof", async () => {
   const { world, server, alice, audit } = await pair({}, { extension: false });
   await world.meet(1, server, alice);

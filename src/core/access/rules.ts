@@ -116,6 +116,10 @@ export class AccessRules {
   get listing(): readonly { readonly rule: string; readonly binding: AccessBinding }[] {
     return this.#rules.map(({ permissions: { rule, binding } }) => ({ rule, binding }));
   }
+  /** Everybody may do everything. */
+  get isOpen(): boolean {
+    return this.#rules.length === 0 && this.#default.mayConnect;
+  }
   get hasQuotas(): boolean {
     return this.#rules.some(({ permissions: { quota } }) =>
       Object.values(quota).some((value) => value !== undefined),
