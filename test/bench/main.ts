@@ -12,6 +12,7 @@ import { ROOT } from "../support/process.ts";
 import { type Bulk, bulk } from "./bulk.ts";
 import { chart } from "./chart.ts";
 import { cluster } from "./cluster.ts";
+import { floods } from "./floods.ts";
 import { gateway } from "./gateway.ts";
 import { hostile } from "./hostile.ts";
 import { ALL_PAIRS, FLOOR } from "./matrix.ts";
@@ -34,6 +35,7 @@ const PARTS = [
   "x1",
   "memory",
   "hostile",
+  "floods",
   "scale",
   "cluster",
   "gateway",
@@ -139,6 +141,7 @@ async function sectionsOf(): Promise<Section[]> {
   }
   if (wants("memory")) sections.push(await memory(full, say));
   if (wants("hostile")) sections.push(await hostile(full, fewer, say));
+  if (wants("floods")) sections.push(await floods(full, full ? rounds : 3, say));
   if (wants("scale")) sections.push(await scale(full, say));
   if (wants("cluster")) sections.push(await cluster(full, say));
   if (wants("gateway")) sections.push(await gateway(full, fewer, say));

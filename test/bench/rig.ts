@@ -15,6 +15,7 @@ export interface Load {
   readonly verify?: boolean;
   readonly digest?: "none" | "crc32" | "sha256";
   readonly atOnce?: number;
+  readonly bytesPerSecond?: number;
 }
 
 export type RoleKind = "asoc" | "v1" | "v1 again" | "bare";

@@ -108,6 +108,7 @@ async function send({
   frameBytes,
   atOnce = 1,
   digest = "none",
+  bytesPerSecond,
 }: Command): Promise<void> {
   const bytes = tensorOf(tensorBytes);
   const { node: from, id } = await senderTo(port);
@@ -118,7 +119,7 @@ async function send({
   };
   // One after another unless told otherwise, as the bare sender does: two at once interleave, and want memory for both there.
   if (atOnce > 1) await Promise.all(Array.from({ length: atOnce }, lane));
-  else await sendInTurn(from, id, bytes, count, options);
+  else await sendInTurn(from, id, bytes, count, options, bytesPerSecond);
 }
 
 /** The next one begins when the last is in the kernel, and not only when its receiver has confirmed it. */
@@ -128,9 +129,16 @@ async function sendInTurn(
   bytes: Uint8Array,
   count: number,
   options: { readonly chunkBytes: number; readonly digest: "none" | "crc32" | "sha256" },
+  bytesPerSecond?: number,
 ): Promise<void> {
   const confirmed: Promise<unknown>[] = [];
+  const startMs = performance.now();
   for (let i = 0; i < count; i++) {
+    if (bytesPerSecond !== undefined) {
+      const dueMs = startMs + ((i * bytes.length) / bytesPerSecond) * 1000;
+      const waitMs = dueMs - performance.now();
+      if (waitMs > 1) await new Promise((resolve) => setTimeout(resolve, waitMs));
+    }
     await new Promise<void>((inKernel, reject) => {
       const onProgress = (sentBytes: number) => {
         if (sentBytes === bytes.length) inKernel();

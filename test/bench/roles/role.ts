@@ -23,6 +23,8 @@ export interface Command {
   readonly seconds: number;
   /** Sends under way at once; one after another by default. */
   readonly atOnce?: number;
+  /** A sender holds back so that it is no more than this. */
+  readonly bytesPerSecond?: number;
   /** What the receiver checks x1 tensors with; default none, as the bare socket. */
   readonly digest?: "none" | "crc32" | "sha256";
   /** Of the small tensors amid bulk. */
