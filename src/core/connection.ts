@@ -13,6 +13,8 @@ import type { Link, Target } from "./swarm/swarm.ts";
 export interface Connection {
   readonly driver: Driver;
   readonly direction: "outbound" | "inbound";
+  /** When it was made. */
+  readonly sinceMs: number;
   readonly remote: Address;
   /** What its peer may do. */
   readonly access: PeerAccess;

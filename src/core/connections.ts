@@ -16,6 +16,7 @@ import { Driver } from "./driver.ts";
 import { AsocError, ClosedError, ConnectionError, describe, LimitError } from "./errors.ts";
 import { IncomingStream, type Tensor } from "./incoming.ts";
 import { type KeyNews, type KeyPeer, keyPeerOf, keyPeersOf } from "./key_peer.ts";
+import { whoMakesRoom } from "./make_room.ts";
 import type { NodeConfig, NodeEvent } from "./node_events.ts";
 import { Outgoing, unknownPeer } from "./outgoing.ts";
 import { Resuming } from "./resuming.ts";
@@ -318,11 +319,23 @@ export class Connections {
     return listenWith(tls, limits, this.#admission, this.#runtime.clock, this.#door);
   }
 
+  /** Whether connections from there are refused now, whatever they say: asked before anything is made for one. */
+  isShut(remote: Address): boolean {
+    const forbidden = this.#door.hostRefusal(remote.host);
+    const refused = this.#closing
+      ? "closing"
+      : forbidden
+        ? "forbidden"
+        : this.#admission.shut(remote.host, this.#runtime.clock.nowMs());
+    if (refused) this.#door.turnedAway(remote, refused, forbidden);
+    return refused !== undefined;
+  }
+
   /** A connection has come in. */
   accept(conn: Conn): void {
     const nowMs = this.#runtime.clock.nowMs();
-    // Idle sockets must not keep real peers out: the oldest handshake makes way for a new one.
-    if (this.#admission.crowded) this.#abortOldestHandshake();
+    // Idle sockets must not keep real peers out.
+    if (this.#admission.crowded) this.#makeRoom(nowMs);
     const forbidden = this.#door.hostRefusal(conn.remote.host);
     const refused = this.#closing
       ? "closing"
@@ -344,20 +357,13 @@ export class Connections {
     conn.abort();
   }
 
-  #abortOldestHandshake(): void {
-    for (const connection of this.#connections) {
-      if (connection.link || connection.target) continue;
-      const error = new LimitError(
-        "ASOC_ADMISSION",
-        "Handshake given up to make room for a newer one (maxPendingHandshakes, maxConnections)",
-        {
-          details: { limit: "maxPendingHandshakes" },
-        },
-      );
-      connection.driver.session.abort(error, this.#runtime.clock.nowMs());
-      connection.driver.pump();
-      return;
-    }
+  #makeRoom(nowMs: number): void {
+    const { driver } = whoMakesRoom(this.#connections, nowMs) ?? {};
+    if (!driver) return;
+    const message = "Handshake given up to make room for a newer one (maxPendingHandshakes, maxConnections)";
+    const details = { limit: "maxPendingHandshakes" };
+    driver.session.abort(new LimitError("ASOC_ADMISSION", message, { details }), nowMs);
+    driver.pump();
   }
 
   #connect(
@@ -397,6 +403,7 @@ export class Connections {
     const connection: Connection = {
       driver: new Driver(session, conn, clock, this.#pool, (event) => this.#onSession(connection, event)),
       direction: target ? "outbound" : "inbound",
+      sinceMs: clock.nowMs(),
       remote: conn.remote,
       access: this.#door.peer(conn, target !== undefined, () => connection.link?.nodeId ?? helloId),
       target,

@@ -140,7 +140,12 @@ export class AsocNode {
     const node = new AsocNode(runtime, config);
     const at = { host: config.host, port: config.port };
     const { tlsListen } = node.#connections;
-    node.#listener = await runtime.transport.listen(at, (conn) => node.#connections.accept(conn), tlsListen);
+    node.#listener = await runtime.transport.listen(
+      at,
+      (conn) => node.#connections.accept(conn),
+      tlsListen,
+      (remote) => node.#connections.isShut(remote),
+    );
     if (config.discovery) {
       const { nodeId, community, limits, host, discoveryPort } = config;
       const { crypto, clock } = runtime;

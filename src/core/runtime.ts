@@ -163,8 +163,16 @@ export interface Transport {
    * one of its codes (ASOC_TLS_…).
    */
   dial(to: Address, options: DialOptions): Promise<Conn>;
-  /** Fails with ASOC_PORT_IN_USE. Port 0 takes a free one. */
-  listen(at: Address, accept: (conn: Conn) => void, tls?: TlsListen): Promise<Listener>;
+  /**
+   * Fails with ASOC_PORT_IN_USE. Port 0 takes a free one. Whoever comes from where `isShut` says true is cut off before
+   * anything is made for it; with TLS `tls` decides that.
+   */
+  listen(
+    at: Address,
+    accept: (conn: Conn) => void,
+    tls?: TlsListen,
+    isShut?: (remote: Address) => boolean,
+  ): Promise<Listener>;
   bindDatagram(at: Address, options: DatagramOptions): Promise<DatagramSocket>;
 }
 

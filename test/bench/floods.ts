@@ -161,7 +161,7 @@ async function hammer(role: Role, talks: boolean): Promise<number> {
   return closed / Math.max(cpuSeconds(role) - before, 0.01);
 }
 
-async function cost(runtime: RuntimeName, say: (text: string) => void): Promise<Cost> {
+export async function cost(runtime: RuntimeName, say: (text: string) => void): Promise<Cost> {
   say(`${NAMES[runtime]}: what refusing costs`);
   const ask = async (name: string, limits: object | undefined, talks: boolean) => {
     const role = await script(runtime, name, limits && { limits });

@@ -68,6 +68,29 @@ export function transportContract(host: ContractHost): void {
   const each = (name: string, run: (pair: Pair, transport: Transport) => Promise<void>, readBytes?: number) =>
     test(`${host.name} transport: ${name}`, () => withPair(run, readBytes));
 
+  test(`${host.name} transport: a connection that is shut out is ended, and never handed over`, async () => {
+    const transport = await host.transport();
+    const taken: Conn[] = [];
+    const asked: Address[] = [];
+    const listener = await transport.listen(
+      at,
+      (conn) => taken.push(conn),
+      undefined,
+      (remote) => asked.push(remote) > 0,
+    );
+    const sink = new RecordingSink(1024);
+    try {
+      const dialled = await host.settle(transport.dial(listener.address, { timeoutMs: 2000 }));
+      dialled.start(sink);
+      await host.settle(sink.over);
+      dialled.abort();
+      assert.deepEqual(asked, [{ host: dialled.local.host, port: dialled.local.port }]);
+      assert.deepEqual(taken, []);
+    } finally {
+      await listener.close();
+    }
+  });
+
   each(
     "listen() on port 0 gives a port, and both ends know their addresses",
     async ({ dialled, accepted, listener }) => {

@@ -178,7 +178,8 @@ export class SimHost {
     this.transport = {
       capabilities: { directRead, sourceAddress: true },
       dial: (to, options) => this.#dial(to, options),
-      listen: (at, accept) => this.#listen(at, accept),
+      listen: (at, accept, _tls, isShut) =>
+        this.#listen(at, (conn) => (isShut?.(conn.remote) ? conn.abort() : accept(conn))),
       bindDatagram: (at, options) => this.#bind(at, options),
     };
   }

@@ -46,6 +46,15 @@ export class Admission {
     );
   }
 
+  /** Why `remote` is refused whatever it says, undefined when it is not. Counts nothing. */
+  shut(remote: string, nowMs: number): RefusalReason | undefined {
+    const host = addressKey(remote);
+    const record = this.#addresses.get(host);
+    if (record && record.blockedUntilMs > nowMs) return "blocked";
+    const factor = record && record.sessions > 0 ? this.#limits.authenticatedAttemptsFactor : 1;
+    return this.#attempts.isSpent(host, nowMs, factor) ? "too many attempts" : undefined;
+  }
+
   /** A connection from `remote` begins a TLS handshake, and counts as an attempt: undefined lets it. `arrive` or `failedTls` may follow. */
   arriveTls(remote: string, nowMs: number): RefusalReason | undefined {
     return this.#attempt(remote, nowMs);

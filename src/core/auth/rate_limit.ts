@@ -27,6 +27,13 @@ export class RateLimit {
     return window.count <= this.#perWindow * factor;
   }
 
+  /** Whether the next `take` would be refused. */
+  isSpent(key: string, nowMs: number, factor = 1): boolean {
+    const window = this.#windows.get(key);
+    if (!window || nowMs - window.startMs >= this.#windowMs) return this.#perWindow * factor < 1;
+    return window.count >= this.#perWindow * factor;
+  }
+
   /** Takes one event back: it turned out not to be one that counts. */
   giveBack(key: string): void {
     const window = this.#windows.get(key);

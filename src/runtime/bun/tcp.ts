@@ -228,7 +228,12 @@ function dial(to: Address, options: DialOptions, direct: boolean): Promise<Conn>
   });
 }
 
-async function listen(at: Address, accept: (conn: Conn) => void, direct: boolean): Promise<Listener> {
+async function listen(
+  at: Address,
+  accept: (conn: Conn) => void,
+  direct: boolean,
+  isShut: (remote: Address) => boolean = () => false,
+): Promise<Listener> {
   try {
     const listener = Bun.listen<Data>({
       hostname: at.host,
@@ -239,6 +244,10 @@ async function listen(at: Address, accept: (conn: Conn) => void, direct: boolean
         ...handlers,
         open(socket) {
           socket.data = { conn: undefined };
+          if (isShut({ host: socket.remoteAddress, port: socket.remotePort })) {
+            socket.terminate();
+            return;
+          }
           accept(new BunConn(socket, direct));
         },
       },
@@ -264,7 +273,8 @@ export function createTransport(options: { readonly direct?: boolean } = {}): Tr
     capabilities: { directRead: direct, sourceAddress: false },
     dial: (to, dialOptions) =>
       dialOptions.tls ? dialTls(to, dialOptions, false) : dial(to, dialOptions, direct),
-    listen: (at, accept, tls) => (tls ? listenTls(at, accept, tls) : listen(at, accept, direct)),
+    listen: (at, accept, tls, isShut) =>
+      tls ? listenTls(at, accept, tls) : listen(at, accept, direct, isShut),
     bindDatagram,
   };
 }

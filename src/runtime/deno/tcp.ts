@@ -145,9 +145,19 @@ async function dial(to: Address, options: DialOptions, direct: boolean): Promise
   }
 }
 
-async function acceptOne(listener: DenoListener, direct: boolean): Promise<DenoConn> {
+/** Undefined: it is shut out. */
+async function acceptOne(
+  listener: DenoListener,
+  direct: boolean,
+  isShut: (remote: Address) => boolean,
+): Promise<DenoConn | undefined> {
   const conn = await listener.accept();
   try {
+    const { hostname: host, port } = conn.remoteAddr;
+    if (isShut({ host, port })) {
+      conn.close();
+      return undefined;
+    }
     conn.setNoDelay(true);
     conn.setKeepAlive(true);
     return new DenoConn(conn, direct);
@@ -162,21 +172,26 @@ function isGone(cause: unknown): boolean {
   return cause instanceof Error && /^(NotConnected|ConnectionAborted|ConnectionReset)$/.test(cause.name);
 }
 
-async function listen(at: Address, accept: (conn: Conn) => void, direct: boolean): Promise<Listener> {
+async function listen(
+  at: Address,
+  accept: (conn: Conn) => void,
+  direct: boolean,
+  isShut: (remote: Address) => boolean = () => false,
+): Promise<Listener> {
   try {
     const listener = deno.listen({ hostname: at.host, port: at.port });
     let closed = false;
     const run = async () => {
       while (!closed) {
-        let taken: DenoConn;
+        let taken: DenoConn | undefined;
         try {
-          taken = await acceptOne(listener, direct);
+          taken = await acceptOne(listener, direct, isShut);
         } catch (cause) {
           // One that was reset before it was taken is no fault of the listener's.
           if (!closed && !isGone(cause)) await new Promise((resolve) => setTimeout(resolve, ACCEPT_AGAIN_MS));
           continue;
         }
-        accept(taken);
+        if (taken) accept(taken);
       }
     };
     const running = run();
@@ -201,7 +216,8 @@ export function createTransport(options: { readonly direct?: boolean } = {}): Tr
     capabilities: { directRead: direct, sourceAddress: false },
     dial: (to, dialOptions) =>
       dialOptions.tls ? dialTls(to, dialOptions, false) : dial(to, dialOptions, direct),
-    listen: (at, accept, tls) => (tls ? listenTls(at, accept, tls) : listen(at, accept, direct)),
+    listen: (at, accept, tls, isShut) =>
+      tls ? listenTls(at, accept, tls) : listen(at, accept, direct, isShut),
     bindDatagram,
   };
 }

@@ -76,7 +76,12 @@ function takeOver(accepted: Socket, server: Server, reader: DirectReader): Socke
   return socket;
 }
 
-function listen(at: Address, accept: (conn: Conn) => void, direct: boolean): Promise<Listener> {
+function listen(
+  at: Address,
+  accept: (conn: Conn) => void,
+  direct: boolean,
+  isShut: (remote: Address) => boolean = () => false,
+): Promise<Listener> {
   return new Promise((resolve, reject) => {
     const server = createServer({
       noDelay: true,
@@ -85,6 +90,11 @@ function listen(at: Address, accept: (conn: Conn) => void, direct: boolean): Pro
       pauseOnConnect: direct,
     });
     server.on("connection", (accepted) => {
+      const { remoteAddress: host, remotePort: port } = accepted;
+      if (host === undefined || port === undefined || isShut({ host, port })) {
+        accepted.destroy();
+        return;
+      }
       const reader = direct ? new DirectReader() : undefined;
       const socket = reader ? takeOver(accepted, server, reader) : undefined;
       if (!socket || socket.remoteAddress === undefined) {
@@ -184,7 +194,8 @@ export async function createTransport(options: { readonly direct?: boolean } = {
   return {
     capabilities: { directRead: direct, sourceAddress: true },
     dial: (to, dialOptions) => (dialOptions.tls ? dialTls(to, dialOptions, true) : dial(to, dialOptions)),
-    listen: (at, accept, tls) => (tls ? listenTls(at, accept, tls) : listen(at, accept, direct)),
+    listen: (at, accept, tls, isShut) =>
+      tls ? listenTls(at, accept, tls) : listen(at, accept, direct, isShut),
     bindDatagram,
   };
 }
