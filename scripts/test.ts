@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 
 const ROOT = join(import.meta.dirname, "..");
-const EVERYWHERE = ["core", "runtime", "sim", "fuzz"];
+const EVERYWHERE = ["core", "runtime", "certs", "sim", "fuzz"];
 /** Each starts processes or namespaces; one file at a time keeps their timings honest on two cores. */
 const PROCESSES = ["gateway", "cli", "process", "adversary", "interop", "net", "examples", "package"];
 const SUITE_TIMEOUT_MS = 15 * 60_000;

@@ -117,6 +117,15 @@ export async function carriesName(nodeId: string, community: string, name: strin
   return nameTag(community, name, crypto).every((byte, index) => byte === id[index]);
 }
 
+/** A fresh node id, as `join` makes them; with a name it carries that name's tag in `community`. */
+export async function newNodeId(
+  options: { readonly name?: string | undefined; readonly community?: string | undefined } = {},
+): Promise<string> {
+  const { crypto } = await runtimeAtHand();
+  const { name, community = DEFAULT_COMMUNITY } = options;
+  return formatNodeId(makeNodeIdV8(crypto, name === undefined ? undefined : { community, name }));
+}
+
 /** The options, checked and completed. */
 export function nodeConfig(
   options: JoinOptions,

@@ -93,5 +93,6 @@ export {
   DEFAULT_PORT,
   type JoinOptions,
   join,
+  newNodeId,
 } from "./join.ts";
 export { VERSION } from "./version.ts";

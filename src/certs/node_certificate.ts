@@ -16,6 +16,8 @@ export const RENEW_DAYS = 30;
 /** A running node looks for another certificate no more often. */
 const LOOK_MS = 60_000;
 const OWN_NAME = "asoc node";
+/** So that a browser of this machine can trust it for the gateway; what this machine is called is nobody's business. */
+const LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "::1"];
 
 /** Time as it is asked for here, so that tests need not wait a year. */
 export type WallClock = () => number;
@@ -64,6 +66,14 @@ export class NodeCertificate {
   }
 }
 
+/** The certificate of `folder` as a node that starts now would show it, and its file. Throws ASOC_CONFIG. */
+export async function openNodeCertificate(
+  folder: string,
+): Promise<{ readonly file: string; readonly certificatePem: string }> {
+  const certificate = await NodeCertificate.open(folder, Date.now);
+  return { file: join(folder, "node.pem"), certificatePem: certificate.current().certificatePem };
+}
+
 async function readOrMake(file: string, nowMs: number): Promise<TlsIdentity> {
   if (!(await isThere(file))) await writeSecret(file, await makeOwn(nowMs), "new");
   const identity = await read(file);
@@ -83,7 +93,7 @@ async function read(file: string): Promise<TlsIdentity> {
 }
 
 function makeOwn(unixMs: number) {
-  return makeSelfSigned({ name: OWN_NAME, days: VALID_DAYS, unixMs });
+  return makeSelfSigned({ name: OWN_NAME, hosts: LOOPBACK_HOSTS, days: VALID_DAYS, unixMs });
 }
 
 function isOurMaking(leaf: X509Certificate): boolean {

@@ -8,12 +8,30 @@ export interface FlagSpec {
   readonly value?: string;
   /** What the flag stands for without a value: then it may be left out, where another flag or nothing follows. */
   readonly optional?: string;
+  /** Its value stands behind "=" or is left out. */
+  readonly inline?: boolean;
   /** May be given again and again. */
   readonly multiple?: boolean;
   readonly short?: string;
   readonly help: string;
 }
 export type Flags = Readonly<Record<string, FlagSpec>>;
+
+/** Those of TLS; `tls.ts` reads them. */
+export const TLS_FLAGS: Flags = {
+  tls: {
+    value: "MODE",
+    optional: "",
+    inline: true,
+    help: "encrypt with TLS 1.3, and refuse peers that do not. How peers are verified: proof (default: they know the key), pin, ca or none",
+  },
+  "tls-cert": { value: "FILE", help: "PEM to show (default ~/.asoc/certs/node.pem, made at the first use)" },
+  "tls-key": { value: "FILE", help: "its key, where it is not in that file" },
+  "tls-ca": { value: "FILE", multiple: true, help: "authority for ca (default ~/.asoc/certs/ca.crt)" },
+  "tls-pin": { value: "SHA256", multiple: true, help: "a certificate for pin; asoc certs show prints it" },
+  "tls-client-cert": { help: "refuse who dials without a certificate that passes" },
+  "tls-dir": { value: "DIR", help: "folder of certificates instead of ~/.asoc/certs" },
+};
 
 /** The flags of every command that joins a community. */
 export const JOIN_FLAGS: Flags = {
@@ -39,6 +57,7 @@ export const JOIN_FLAGS: Flags = {
     help: "peers of version 0.1, which cannot prove themselves (default allow)",
   },
   tap: { value: "GLOB", multiple: true, help: "topics that peers may ask copies of (default: none)" },
+  ...TLS_FLAGS,
 };
 
 /** The flags of every command. */
@@ -128,7 +147,8 @@ function withOptionalValues(flags: Flags, words: readonly string[]): string[] {
     const spec =
       word.startsWith("--") && Object.hasOwn(flags, word.slice(2)) ? flags[word.slice(2)] : undefined;
     const next = words[index + 1];
-    const isBare = spec?.optional !== undefined && (next === undefined || next.startsWith("-"));
+    const isAlone = spec?.inline === true || next === undefined || next.startsWith("-");
+    const isBare = spec?.optional !== undefined && isAlone;
     return isBare ? `${word}=${spec.optional}` : word;
   });
 }

@@ -19,6 +19,7 @@ import type { Args } from "./args.ts";
 import { usageError } from "./exit_codes.ts";
 import { type Environment, loadKey, reason } from "./key.ts";
 import { SINK_FORMATS } from "./tensor_format.ts";
+import { type TlsSettings, tlsSettings } from "./tls.ts";
 
 /** All that joining needs, checked. */
 export interface NodeSettings {
@@ -43,6 +44,8 @@ export interface NodeSettings {
   readonly legacy: "allow" | "deny" | undefined;
   /** Globs that peers may tap. */
   readonly tap: readonly string[];
+  /** Undefined: connections are not encrypted. */
+  readonly tls: TlsSettings | undefined;
   readonly warnings: readonly string[];
 }
 
@@ -186,6 +189,7 @@ export async function nodeSettings(args: Args, env: Environment, defaultPort: nu
     accessFile: flag("path", args, "access"),
     legacy: flag("legacy", args, "legacy"),
     tap: args.list("tap").map((glob) => check("glob", "--tap", glob)),
+    tls: await tlsSettings(args, env),
   };
   const { key, warnings } = await loadKey(flag("path", args, "api-key-file"), env);
   return { ...settings, key, warnings };

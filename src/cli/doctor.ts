@@ -8,6 +8,7 @@ import { CliError, ExitCode, usageError } from "./exit_codes.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
 import { GATEWAY_FLAGS } from "./gateway.ts";
 import type { Output } from "./output.ts";
+import { readTls } from "./tls.ts";
 
 /** One beacon's interval and some. */
 const LISTEN_MS = 3500;
@@ -98,8 +99,9 @@ function keyFinding(settings: NodeSettings): Finding {
 /** Joins as `serve` would: what is in use shows. */
 async function portFinding(settings: NodeSettings): Promise<{ node?: AsocNode; finding: Finding }> {
   const { community, key, host, port, peers, discovery, discoveryPort } = settings;
-  const options = { community, apiKey: key, host, peers, discovery, discoveryPort };
+  let options: Parameters<typeof join>[0] = { community, apiKey: key, host, peers, discovery, discoveryPort };
   try {
+    if (settings.tls) options = { ...options, tls: await readTls(settings.tls) };
     const node = await join({ ...options, port });
     return {
       node,
@@ -110,6 +112,8 @@ async function portFinding(settings: NodeSettings): Promise<{ node?: AsocNode; f
     };
   } catch (error) {
     if (!(error instanceof AsocError)) throw error;
+    if (error.code === "ASOC_CONFIG")
+      return { finding: problem("tls", error.message, "asoc certs --help says what makes certificates") };
     const node = await join({ ...options, port: 0 }).catch(() => undefined);
     if (!node)
       return { finding: problem("ports", error.message, "choose another --host or --discovery-port") };

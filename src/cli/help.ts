@@ -9,7 +9,9 @@ const ENVIRONMENT_HELP = `Environment (a flag goes before its variable):
   ASOC_API_KEY_FILE    file that holds it; without any of these ~/.asoc/api_key,
                        which only its owner may be able to read
   ASOC_COMMUNITY  ASOC_HOST  ASOC_PORT  ASOC_PEERS  ASOC_DISCOVERY_PORT
-                       as --community --host --port --peers --discovery-port`;
+                       as --community --host --port --peers --discovery-port
+  ASOC_TLS  ASOC_TLS_CERT  ASOC_TLS_KEY  ASOC_TLS_CA  ASOC_TLS_PIN  ASOC_TLS_DIR
+                       as --tls=MODE --tls-cert and so on; several separated by commas`;
 
 /** All flags that `command` takes. */
 export function flagsOf(command: Command): Flags {
@@ -57,9 +59,9 @@ export function commandHelp(command: Command): string {
 
 function flagLines(flags: Flags): string {
   return Object.entries(flags)
-    .map(([name, { value, optional, short, help }]) => {
-      const shown = optional === undefined ? value : `[${value}]`;
-      const flag = `${short ? `-${short}, ` : ""}--${name}${shown ? ` ${shown}` : ""}`;
+    .map(([name, { value, optional, inline, short, help }]) => {
+      const shown = optional === undefined ? value : inline ? `[=${value}]` : `[${value}]`;
+      const flag = `${short ? `-${short}, ` : ""}--${name}${shown ? `${inline ? "" : " "}${shown}` : ""}`;
       return `  ${flag.padEnd(26)} ${help}`;
     })
     .join("\n");

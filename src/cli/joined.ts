@@ -7,6 +7,7 @@ import { Interrupts } from "./interrupts.ts";
 import { NodeSecurity } from "./node_security.ts";
 import type { Output } from "./output.ts";
 import { peerText } from "./text.ts";
+import { readTls, tlsWarnings } from "./tls.ts";
 
 /** After Ctrl-C: how long transfers under way may take. */
 const DRAIN_MS = 600_000;
@@ -37,14 +38,27 @@ export interface Job {
 /** Joins, does `job`, and leaves. Rejects with what joining or the job rejects with, once the node is closed. */
 export async function withNode(settings: NodeSettings, output: Output, job: Job): Promise<ExitCode> {
   const identity = await loadIdentity(settings);
-  for (const warning of [...settings.warnings, ...identity.warnings]) output.log(`warning: ${warning}`);
+  const warnings = [...settings.warnings, ...tlsWarnings(settings.tls), ...identity.warnings];
+  for (const warning of warnings) output.log(`warning: ${warning}`);
   const security = await NodeSecurity.open(settings, output);
   let node: AsocNode | undefined;
   const interrupts = new Interrupts(output, async () => node?.abort());
   try {
     const { community, key, host, port, peers, discovery, discoveryPort } = settings;
     const { nodeId, name } = identity;
-    const options = { community, apiKey: key, host, port, nodeId, name, peers, discovery, discoveryPort };
+    const tls = settings.tls && (await readTls(settings.tls));
+    const options = {
+      community,
+      apiKey: key,
+      host,
+      port,
+      nodeId,
+      name,
+      peers,
+      discovery,
+      discoveryPort,
+      tls,
+    };
     node = await join({ ...options, ...security.options }).catch((error) => {
       throw joinError(error, settings);
     });
@@ -116,7 +130,9 @@ function announce(node: AsocNode, settings: NodeSettings, output: Output): void 
     `community ${JSON.stringify(community)}`,
   ];
   parts.push(discovery ? `discovery on UDP port ${discoveryPort}` : "discovery off", runtime);
-  const event = { event: "ready", nodeId: node.id, port, host, community, runtime, discovery };
+  const { tls } = node;
+  if (tls) parts.push(`TLS (${tls.verify}), certificate ${tls.certificateSha256}`);
+  const event = { event: "ready", nodeId: node.id, port, host, community, runtime, discovery, tls };
   output.note(event, parts.join(", "));
 }
 
@@ -140,6 +156,7 @@ async function watch(
           {
             ...peerEvent("joined", event.peer.id, formatAddress(event.peer.address)),
             protocol: event.peer.protocol,
+            tls: event.peer.tls,
           },
           `peer joined: ${peerText(event.peer)}${event.peer.protocol === "v1" ? UNPROVEN : ""}`,
         );
@@ -155,6 +172,12 @@ async function watch(
         output.note(
           { ...peerEvent("named", event.peer.id, formatAddress(event.peer.address)), was: event.was },
           `peer ${event.was} is ${event.peer.id}`,
+        );
+        break;
+      case "unverified":
+        output.note(
+          peerEvent("unverified", event.peer.id, formatAddress(event.peer.address)),
+          `warning: neither a certificate nor a proof vouches for ${peerText(event.peer)}: whoever is on the path may read what passes`,
         );
         break;
       case "refused":
@@ -187,7 +210,7 @@ async function watch(
 const UNPROVEN = "; warning: it speaks version 1 only and has not proven who it is";
 
 /** The fields of a `peer` event. */
-export function peerEvent(state: "joined" | "left" | "named", id: string, address: string) {
+export function peerEvent(state: "joined" | "left" | "named" | "unverified", id: string, address: string) {
   return { event: "peer", state, id, address };
 }
 

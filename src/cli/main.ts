@@ -3,6 +3,7 @@
 import { VERSION } from "../mod.ts";
 import { readArgs } from "./args.ts";
 import { bench } from "./bench.ts";
+import { certs } from "./certs.ts";
 import type { Command } from "./command.ts";
 import { doctor } from "./doctor.ts";
 import { ExitCode, exitCodeOf, Interrupted, usageError } from "./exit_codes.ts";
@@ -19,7 +20,7 @@ import { token } from "./token.ts";
 /** How long the process may live on when its work is done. */
 const LINGER_MS = 250;
 
-const COMMANDS: readonly Command[] = [serve, send, recv, peers, keygen, token, bench, doctor];
+const COMMANDS: readonly Command[] = [serve, send, recv, peers, keygen, certs, token, bench, doctor];
 
 /** Runs the command that `words` name; never rejects. */
 async function main(words: readonly string[]): Promise<ExitCode> {

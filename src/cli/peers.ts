@@ -59,9 +59,14 @@ async function find(
 
 function list(found: readonly Peer[], output: Output): void {
   const width = Math.max(4, ...found.map((peer) => peer.id.length));
-  if (!output.json) output.event({ event: "peers" }, `${"PEER".padEnd(width)}  ADDRESS`);
-  for (const peer of found) {
-    const address = formatAddress(peer.address);
-    output.event(peerEvent("joined", peer.id, address), `${peer.id.padEnd(width)}  ${address}`);
+  const encrypted = found.some((peer) => peer.tls);
+  const addressWidth = Math.max(7, ...found.map((peer) => formatAddress(peer.address).length));
+  const row = (id: string, address: string, tls: string) =>
+    `${id.padEnd(width)}  ${encrypted ? `${address.padEnd(addressWidth)}  ${tls}` : address}`;
+  if (!output.json) output.event({ event: "peers" }, row("PEER", "ADDRESS", "VERIFIED BY  CERTIFICATE"));
+  for (const { id, address, tls } of found) {
+    const at = formatAddress(address);
+    const shown = tls ? `${tls.verified.padEnd(11)}  ${tls.certificateSha256 ?? "none"}` : "";
+    output.event({ ...peerEvent("joined", id, at), tls }, row(id, at, shown));
   }
 }

@@ -27,7 +27,7 @@ import {
 import { NodeKeys } from "./node_keys.ts";
 import { type Outgoing, sendTo } from "./outgoing.ts";
 import { Peers } from "./peers.ts";
-import type { Address, Listener, Runtime, Timer } from "./runtime.ts";
+import type { Address, Listener, Runtime, Timer, TlsVerify } from "./runtime.ts";
 import { type SendOptions, SendPlan, type SendReport, TransferIds } from "./send_plan.ts";
 import type { TensorDescription } from "./session/description.ts";
 import { type Peer, Swarm } from "./swarm/swarm.ts";
@@ -185,6 +185,11 @@ export class AsocNode {
   }
   get port(): number {
     return this.address.port;
+  }
+  /** How it speaks TLS, and the SHA-256 of the certificate that it shows now, in hexadecimal digits; undefined: not at all. */
+  get tls(): { readonly verify: TlsVerify; readonly certificateSha256: string } | undefined {
+    const { tls } = this.#config;
+    return tls && { verify: tls.verify, certificateSha256: toHex(tls.identity().certificateSha256) };
   }
   get community(): string {
     return this.#config.community;

@@ -100,7 +100,9 @@ export function truncatedFrame(handshaking: boolean): ProtocolError {
 /** The connection ended before the handshake did; the wire does not say why. */
 export function handshakeRefused(how: "closed" | "reset", cause?: unknown): ConnectionError {
   const likely =
-    how === "closed" ? " (another key or community, TLS on one side only, or not an ASoc port)" : "";
+    how === "closed"
+      ? " (another key or community, TLS on one side only, or not an ASoc port)"
+      : " (it may demand TLS)";
   const message =
     cause instanceof AuthError
       ? `Handshake refused: ${cause.message}`
