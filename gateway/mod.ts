@@ -29,4 +29,5 @@ export { createGateway, type Gateway } from "./gateway.ts";
 export { DEFAULT_GATEWAY_LIMITS, type GatewayLimits } from "./limits.ts";
 export type { GatewayOptions } from "./options.ts";
 export { type GatewayServer, serveGateway } from "./serve/serve.ts";
+export type { ServeTls } from "./serve/tls.ts";
 export type { GatewayNode, TrafficObserver, TrafficStream } from "./traffic/traffic.ts";

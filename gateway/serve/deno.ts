@@ -2,6 +2,7 @@
 import { upgradeWebSocket } from "hono/deno";
 import type { Gateway } from "../gateway.ts";
 import type { Listening } from "./listening.ts";
+import type { ServeTls } from "./tls.ts";
 
 /** The part of Deno's API that is used here, typed because the other runtimes' compilers do not know it. */
 interface DenoServe {
@@ -21,13 +22,19 @@ interface DenoServe {
 /** Open connections may take so long to end on their own. */
 const SHUTDOWN_MS = 500;
 
-export async function listen(gateway: Gateway, hostname: string, port: number): Promise<Listening> {
+export async function listen(
+  gateway: Gateway,
+  hostname: string,
+  port: number,
+  tls: ServeTls | undefined,
+): Promise<Listening> {
   gateway.state.upgrade = upgradeWebSocket as NonNullable<typeof gateway.state.upgrade>;
   const { serve } = (globalThis as unknown as { Deno: DenoServe }).Deno;
   const aborting = new AbortController();
   const options = {
     hostname,
     port,
+    ...(tls ? { cert: tls.cert, key: tls.key } : {}),
     signal: aborting.signal,
     onListen: () => {},
     onError: () => new Response(null, { status: 500 }),

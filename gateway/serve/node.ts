@@ -1,5 +1,6 @@
 /** Node.js: @hono/node-server, and ws for WebSockets. */
 import { createServer, type IncomingMessage, type Server } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import { type HttpBindings, serve, upgradeWebSocket, type WebSocketServerLike } from "@hono/node-server";
 import { WebSocketServer } from "ws";
 import type { Gateway } from "../gateway.ts";
@@ -7,13 +8,19 @@ import type { RequestInfo } from "../http.ts";
 import type { Listening } from "./listening.ts";
 import { IncomingParts } from "./node_body.ts";
 import { answerRefused } from "./node_refusals.ts";
+import type { ServeTls } from "./tls.ts";
 
 /** A client may take so long for its headers; its body is watched as it is read. */
 const HEADERS_TIMEOUT_MS = 20_000;
 /** What a client of a WebSocket may send: nothing is expected. */
 const MAX_MESSAGE_BYTES = 4096;
 
-export function listen(gateway: Gateway, host: string, port: number): Promise<Listening> {
+export function listen(
+  gateway: Gateway,
+  host: string,
+  port: number,
+  tls: ServeTls | undefined,
+): Promise<Listening> {
   const { maxHeaderBytes } = gateway.state.limits;
   const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES });
   gateway.state.upgrade = upgradeWebSocket as NonNullable<typeof gateway.state.upgrade>;
@@ -34,8 +41,9 @@ export function listen(gateway: Gateway, host: string, port: number): Promise<Li
       hostname: host,
       port,
       overrideGlobalObjects: false,
-      createServer,
+      createServer: tls ? createSecureServer : createServer,
       serverOptions: {
+        ...(tls ? { cert: tls.cert, key: tls.key } : {}),
         maxHeaderSize: maxHeaderBytes,
         headersTimeout: HEADERS_TIMEOUT_MS,
         requestTimeout: 0,

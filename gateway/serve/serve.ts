@@ -3,12 +3,15 @@ import { AsocError } from "../../src/mod.ts";
 import { isLoopback } from "../access/hosts.ts";
 import type { Gateway } from "../gateway.ts";
 import type { Listening } from "./listening.ts";
+import { assertServes, checkMaterial, type ServeTls } from "./tls.ts";
 
 export interface ServeOptions {
   /** Default "127.0.0.1". Anything off loopback wants tokens. */
   readonly host?: string | undefined;
   /** Default 8080; 0: any free one. */
   readonly port?: number | undefined;
+  /** HTTPS with this certificate, TLS 1.2 or later, and no HTTP. */
+  readonly tls?: ServeTls | undefined;
 }
 
 export interface GatewayServer {
@@ -21,9 +24,10 @@ export interface GatewayServer {
 
 export const DEFAULT_GATEWAY_PORT = 8080;
 
-/** Rejects with ASOC_CONFIG off loopback without tokens, ASOC_PORT_IN_USE, ASOC_UNREACHABLE. */
+/** Rejects with ASOC_CONFIG off loopback without tokens, ASOC_PORT_IN_USE, ASOC_UNREACHABLE, ASOC_TLS_INSECURE. */
 export async function serveGateway(gateway: Gateway, options: ServeOptions = {}): Promise<GatewayServer> {
   const { host = "127.0.0.1", port = DEFAULT_GATEWAY_PORT } = options;
+  const tls = options.tls && checkMaterial(options.tls);
   const shown = host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
   if (!isLoopback(host) && gateway.state.tokens.size === 0) {
     throw new AsocError(
@@ -34,15 +38,20 @@ export async function serveGateway(gateway: Gateway, options: ServeOptions = {})
   const { listen } = await serverAtHand();
   let listening: Listening;
   try {
-    listening = await listen(gateway, host.replace(/^\[|\]$/g, ""), port);
+    listening = await listen(gateway, host.replace(/^\[|\]$/g, ""), port, tls);
   } catch (error) {
     throw listenError(error, `${shown}:${port}`);
   }
+  if (tls)
+    await assertServes(tls, host.replace(/^\[|\]$/g, ""), listening.port).catch(async (error) => {
+      await listening.close();
+      throw error;
+    });
   gateway.state.hosts.bound(host);
   return {
     host,
     port: listening.port,
-    url: `http://${shown}:${listening.port}`,
+    url: `${tls ? "https" : "http"}://${shown}:${listening.port}`,
     async close() {
       gateway.close();
       await listening.close();
@@ -51,7 +60,7 @@ export async function serveGateway(gateway: Gateway, options: ServeOptions = {})
 }
 
 function serverAtHand(): Promise<{
-  listen(gateway: Gateway, host: string, port: number): Promise<Listening>;
+  listen(gateway: Gateway, host: string, port: number, tls: ServeTls | undefined): Promise<Listening>;
 }> {
   if ("Deno" in globalThis) return import("./deno.ts");
   if ("Bun" in globalThis) return import("./bun.ts");

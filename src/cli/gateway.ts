@@ -1,11 +1,12 @@
 /** `--gateway`: what its flags mean, and the gateway beside a node. Its code is loaded only when it is asked for. */
-import type { GatewayServer, TokenRecord } from "../../gateway/mod.ts";
+import type { GatewayServer, ServeTls, TokenRecord } from "../../gateway/mod.ts";
 import { type Address, AsocError, type AsocNode, formatAddress } from "../mod.ts";
 import type { Args, Flags } from "./args.ts";
 import { check } from "./config.ts";
 import { CliError, ExitCode, usageError } from "./exit_codes.ts";
 import type { Environment } from "./key.ts";
 import type { Output } from "./output.ts";
+import { readMaterial } from "./tls.ts";
 import { defaultTokenFile, readTokens } from "./token_file.ts";
 
 const DEFAULT_AT = "127.0.0.1:8080";
@@ -22,6 +23,7 @@ export const GATEWAY_FLAGS: Flags = {
     multiple: true,
     help: "a web page that may use it: https://example.org",
   },
+  "gateway-tls": { help: "HTTPS with the certificate of --tls-cert, or of ~/.asoc/certs" },
   "gateway-tokens": { value: "FILE", help: "tokens of asoc token (default ~/.asoc/gateway-tokens.json)" },
 };
 
@@ -30,13 +32,15 @@ export interface GatewaySettings {
   readonly tokens: readonly TokenRecord[];
   readonly hosts: readonly string[];
   readonly origins: readonly string[];
+  /** HTTPS; undefined: HTTP. */
+  readonly tls: ServeTls | undefined;
 }
 
 /** Undefined: no gateway is wanted. Throws a usage error, also for an address off this machine without a token. */
 export async function gatewaySettings(args: Args, env: Environment): Promise<GatewaySettings | undefined> {
   const text = args.text("gateway");
   if (text === undefined) {
-    for (const name of ["gateway-host", "gateway-origin", "gateway-tokens"])
+    for (const name of ["gateway-host", "gateway-origin", "gateway-tokens", "gateway-tls"])
       if (args.has(name)) throw usageError(`--${name}: expected --gateway with it`);
     return undefined;
   }
@@ -56,7 +60,8 @@ export async function gatewaySettings(args: Args, env: Environment): Promise<Gat
       `--gateway: ${formatAddress(at)} can be reached from other machines, which wants a token: asoc token makes one`,
     );
   }
-  return { at, tokens, hosts: args.list("gateway-host"), origins };
+  const tls = args.has("gateway-tls") ? await readMaterial(args, env) : undefined;
+  return { at, tokens, hosts: args.list("gateway-host"), origins, tls };
 }
 
 /** HOST:PORT, where port 0 takes any free one. */
@@ -74,10 +79,10 @@ export async function openGateway(
   output: Output,
 ): Promise<GatewayServer> {
   const { createGateway, serveGateway } = await import("../../gateway/mod.ts");
-  const { at, tokens, hosts, origins } = settings;
+  const { at, tokens, hosts, origins, tls } = settings;
   const gateway = createGateway(node, { name, tokens, hosts, origins });
   try {
-    const server = await serveGateway(gateway, at);
+    const server = await serveGateway(gateway, { ...at, tls });
     const { host, port, url } = server;
     const who = tokens.length === 0 ? "no token is asked for" : `${tokens.length} tokens`;
     output.note({ event: "gateway", url, host, port, tokens: tokens.length }, `gateway on ${url}, ${who}`);

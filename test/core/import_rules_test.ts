@@ -53,7 +53,7 @@ const RULES: readonly {
   {
     part: "gateway/",
     imports: ["mod.ts", "gateway/"],
-    packages: /^(node:(crypto|fs\/promises|http|url)$|hono|@hono\/|zod$|ws$|prom-client$)/,
+    packages: /^(node:(crypto|fs\/promises|https?|tls|url)$|hono|@hono\/|zod$|ws$|prom-client$)/,
   },
   // mod.ts and the files that belong to it.
   { part: "", imports: ["core/", "runtime/", "certs/"], packages: /^$/ },
