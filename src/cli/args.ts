@@ -23,7 +23,7 @@ export const TLS_FLAGS: Flags = {
     value: "MODE",
     optional: "",
     inline: true,
-    help: "encrypt with TLS 1.3, and refuse peers that do not. How peers are verified: proof (default: they know the key), pin, ca or none",
+    help: "only TLS 1.3; verify peers by proof (of the key, default), pin, ca or none",
   },
   "tls-cert": { value: "FILE", help: "PEM to show (default ~/.asoc/certs/node.pem, made at the first use)" },
   "tls-key": { value: "FILE", help: "its key, where it is not in that file" },

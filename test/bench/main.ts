@@ -24,6 +24,7 @@ import { Rig, RUNTIMES } from "./rig.ts";
 import { scale } from "./scale.ts";
 import type { Section } from "./section.ts";
 import { amidBulk, roundTrips, smallFrames } from "./small.ts";
+import { encryption } from "./tls.ts";
 import { extension } from "./x1.ts";
 
 const PARTS = [
@@ -33,6 +34,7 @@ const PARTS = [
   "trips",
   "mixed",
   "x1",
+  "tls",
   "memory",
   "hostile",
   "floods",
@@ -137,6 +139,7 @@ async function sectionsOf(): Promise<Section[]> {
     if (wants("frames")) sections.push(await smallFrames(rig, full, fewer, say));
     if (wants("trips")) sections.push(await roundTrips(rig, full, fewer, full && !flags["no-peers"], say));
     if (wants("x1")) sections.push(await extension(rig, full, full ? rounds : 3, say));
+    if (wants("tls")) sections.push(await encryption(rig, full, full ? rounds : 3, say));
     if (wants("mixed")) sections.push(await amidBulk(rig, full, fewer, say));
   }
   if (wants("memory")) sections.push(await memory(full, say));

@@ -1,4 +1,5 @@
 /** The processes of a benchmark run: started once, told what to do, measured in turn, ended by their own ids. */
+import { makeSelfSigned } from "../../src/certs/make.ts";
 import { Process, RUNTIMES, type RuntimeName } from "../support/process.ts";
 import type { Peer } from "./peers/peers.ts";
 
@@ -18,7 +19,7 @@ export interface Load {
   readonly bytesPerSecond?: number;
 }
 
-export type RoleKind = "asoc" | "v1" | "v1 again" | "bare";
+export type RoleKind = "asoc" | "tls" | "v1" | "v1 again" | "bare";
 
 /** One program in one role. */
 export class Role {
@@ -65,14 +66,13 @@ export class Rig implements AsyncDisposable {
   }
 
   /**
-   * A role of ours: "asoc", the whole node; "v1", the same without x1, and "v1 again" in processes of their own; or "bare",
+   * A role of ours: "asoc", the whole node; "tls", the same with TLS; "v1", the same without x1, and "v1 again" in processes of their own; or "bare",
    * the control. Started at first use.
    */
   role(kind: RoleKind, runtime: RuntimeName, side: "sender" | "receiver"): Promise<Role> {
     const script = kind === "bare" ? `bare_${runtime}` : "asoc_node";
-    const args = kind.startsWith("v1") ? [JSON.stringify({ extension: false })] : [];
-    return this.#start(`${kind}/${runtime}/${side}`, () =>
-      Process.script(runtime, `test/bench/roles/${script}.ts`, args, this.#options()),
+    return this.#start(`${kind}/${runtime}/${side}`, async () =>
+      Process.script(runtime, `test/bench/roles/${script}.ts`, await argsOf(kind), this.#options()),
     );
   }
 
@@ -83,7 +83,7 @@ export class Rig implements AsyncDisposable {
 
   async peerPair(peer: Peer): Promise<Pair> {
     const start = (role: "receive" | "send") =>
-      this.#start(`${peer.name}/${role}`, () => new Process(peer.command(role), this.#options()));
+      this.#start(`${peer.name}/${role}`, async () => new Process(peer.command(role), this.#options()));
     const receiver = await start("receive");
     return { name: peer.name, sender: await start("send"), receiver };
   }
@@ -105,16 +105,25 @@ export class Rig implements AsyncDisposable {
     return this.#netns === undefined ? {} : { netns: this.#netns };
   }
 
-  #start(key: string, make: () => Process): Promise<Role> {
+  #start(key: string, make: () => Promise<Process>): Promise<Role> {
     let starting = this.#roles.get(key);
     if (!starting) {
-      const process = make();
-      this.#processes.push(process);
-      starting = Role.start(process);
+      starting = make().then((process) => {
+        this.#processes.push(process);
+        return Role.start(process);
+      });
       this.#roles.set(key, starting);
     }
     return starting;
   }
+}
+
+/** Further options of `join`, as the argument of a role's program. */
+async function argsOf(kind: RoleKind): Promise<string[]> {
+  if (kind.startsWith("v1")) return [JSON.stringify({ extension: false })];
+  if (kind !== "tls") return [];
+  const { certificatePem, keyPem } = await makeSelfSigned({ name: "bench", days: 1, unixMs: Date.now() });
+  return [JSON.stringify({ tls: { cert: certificatePem, key: keyPem } })];
 }
 
 /** Sends `load` over a pair once. */
