@@ -3,7 +3,7 @@ import type { ResolvedTls, TlsOptions } from "./certs/options.ts";
 import type { AccessOptions } from "./core/access/rules.ts";
 import { parseAddress } from "./core/address.ts";
 import type { AuditListener } from "./core/audit/audit_trail.ts";
-import type { KeyEntry } from "./core/auth/key_ring.ts";
+import { type KeyEntry, KeyRing } from "./core/auth/key_ring.ts";
 import { AsocError, describe } from "./core/errors.ts";
 import { entryOf, type KeyOptions, type KeyStore } from "./core/key_options.ts";
 import { DEFAULT_LIMITS, type Limits, type Timing } from "./core/limits.ts";
@@ -108,6 +108,15 @@ export async function runtimeAtHand(): Promise<Runtime> {
   if ("Deno" in globalThis) return (await import("./runtime/deno/mod.ts")).runtime;
   if ("Bun" in globalThis) return (await import("./runtime/bun/mod.ts")).runtime;
   return (await import("./runtime/node/mod.ts")).runtime;
+}
+
+/**
+ * A ring of keys by itself, for programs that keep one in a file: `add`, `revoke`, `setCurrent`, `list`, `snapshot`. Throws
+ * RangeError on keys that cannot be together.
+ */
+export async function openKeyRing(keys: readonly KeyOptions[]): Promise<KeyRing> {
+  const { crypto, clock } = await runtimeAtHand();
+  return new KeyRing(keys.map(entryOf), crypto, clock.unixMs());
 }
 
 /** Whether `nodeId` carries the tag of `name` in `community`, so that others can address it by that name. */

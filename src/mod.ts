@@ -29,7 +29,7 @@ export type {
 } from "./core/audit/audit_event.ts";
 export type { AuditListener } from "./core/audit/audit_trail.ts";
 export { addressKey } from "./core/auth/admission.ts";
-export type { KeyInfo, KeyState, RingKey } from "./core/auth/key_ring.ts";
+export type { KeyInfo, KeyRing, KeyState, RingKey } from "./core/auth/key_ring.ts";
 export { plausibleKeyBits, WEAK_KEY_BITS } from "./core/auth/key_strength.ts";
 export type { BeaconRefusal, RefusedBeacons } from "./core/discovery/discovery.ts";
 export { describeRefused } from "./core/discovery/discovery.ts";
@@ -94,5 +94,7 @@ export {
   type JoinOptions,
   join,
   newNodeId,
+  openKeyRing,
 } from "./join.ts";
+export { CLUSTER_KEY_ITERATIONS, deriveClusterKey } from "./runtime/common/cluster_key.ts";
 export { VERSION } from "./version.ts";

@@ -37,6 +37,7 @@ export const TLS_FLAGS: Flags = {
 export const JOIN_FLAGS: Flags = {
   community: { value: "NAME", help: 'the community to join (default "default")' },
   "api-key-file": { value: "FILE", help: "file that holds the shared key" },
+  "key-ring": { value: "FILE", help: "file that holds several keys (asoc key)" },
   host: { value: "ADDRESS", help: "address to listen on (default 0.0.0.0)" },
   port: { value: "PORT", help: "TCP port to listen on; 0 takes any free one" },
   name: { value: "NAME", help: "a name that others can address this node by" },
@@ -70,6 +71,7 @@ export const COMMON_FLAGS: Flags = {
 const INSTEAD: Readonly<Record<string, string>> = {
   "api-key":
     "a key on the command line can be read by every user of the machine; use ASOC_API_KEY or --api-key-file FILE",
+  keys: "use ASOC_API_KEY, --api-key-file FILE or --key-ring FILE",
   key: "use ASOC_API_KEY or --api-key-file FILE",
 };
 

@@ -10,6 +10,7 @@ import {
   compileGlob,
   DEFAULT_COMMUNITY,
   DEFAULT_DISCOVERY_PORT,
+  type KeyOptions,
   MAX_TOPIC_BYTES,
   MAX_USER_METADATA_BYTES,
   parseAddress,
@@ -17,14 +18,18 @@ import {
 } from "../mod.ts";
 import type { Args } from "./args.ts";
 import { usageError } from "./exit_codes.ts";
-import { type Environment, loadKey, reason } from "./key.ts";
+import { type Environment, type KeySource, loadKey, reason } from "./key.ts";
 import { SINK_FORMATS } from "./tensor_format.ts";
 import { type TlsSettings, tlsSettings } from "./tls.ts";
 
 /** All that joining needs, checked. */
 export interface NodeSettings {
   readonly community: string;
+  /** The key that signs. */
   readonly key: Uint8Array;
+  /** All keys, and where they came from. */
+  readonly keys: readonly KeyOptions[];
+  readonly keySource: KeySource;
   readonly host: string;
   readonly port: number;
   /** What named the port, for an error about it. */
@@ -88,6 +93,16 @@ const SCHEMAS = {
     .regex(/^\d{1,9}(\.\d{1,9})?$/)
     .transform(Number)
     .describe("a number of seconds"),
+  duration: z
+    .string()
+    .regex(/^\d{1,9}(\.\d{1,3})?(s|m|h|d)?$/)
+    .transform(durationMs)
+    .describe("a time such as 90s, 15m, 24h or 7d"),
+  date: z
+    .string()
+    .refine((text) => !Number.isNaN(Date.parse(text)))
+    .transform((text) => Date.parse(text))
+    .describe("a date such as 2027-01-31 or 2027-01-31T12:00:00Z"),
   deadline: z
     .string()
     .regex(/^\d{1,9}(\.\d{1,9})?$/)
@@ -113,6 +128,12 @@ const SCHEMAS = {
     .describe(`JSON of at most ${MAX_USER_METADATA_BYTES} bytes`),
   format: z.enum(SINK_FORMATS).describe(`${SINK_FORMATS.slice(0, -1).join(", ")} or ${SINK_FORMATS.at(-1)}`),
 } as const;
+
+/** Without a unit: seconds. */
+function durationMs(text: string): number {
+  const units: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400 };
+  return Number.parseFloat(text) * 1000 * (units[text.at(-1) ?? ""] ?? 1);
+}
 
 function succeeds(parse: (text: string) => unknown): (text: string) => boolean {
   return (text) => {
@@ -191,8 +212,9 @@ export async function nodeSettings(args: Args, env: Environment, defaultPort: nu
     tap: args.list("tap").map((glob) => check("glob", "--tap", glob)),
     tls: await tlsSettings(args, env),
   };
-  const { key, warnings } = await loadKey(flag("path", args, "api-key-file"), env);
-  return { ...settings, key, warnings };
+  const keyFile = flag("path", args, "api-key-file");
+  const { key, keys, from, warnings } = await loadKey(keyFile, env, flag("path", args, "key-ring"));
+  return { ...settings, key, keys, keySource: from, warnings };
 }
 
 function hasStaticPeers(args: Args, env: Environment): boolean {

@@ -6,8 +6,10 @@ import { EXIT_CODES_HELP } from "./exit_codes.ts";
 
 const ENVIRONMENT_HELP = `Environment (a flag goes before its variable):
   ASOC_API_KEY         the shared key itself
-  ASOC_API_KEY_FILE    file that holds it; without any of these ~/.asoc/api_key,
-                       which only its owner may be able to read
+  ASOC_API_KEY_FILE    file that holds it
+  ASOC_KEY_RING        file that holds several (asoc key); without any of these
+                       ~/.asoc/keys.json, then ~/.asoc/api_key, which only their
+                       owner may be able to read
   ASOC_COMMUNITY  ASOC_HOST  ASOC_PORT  ASOC_PEERS  ASOC_DISCOVERY_PORT
                        as --community --host --port --peers --discovery-port
   ASOC_TLS  ASOC_TLS_CERT  ASOC_TLS_KEY  ASOC_TLS_CA  ASOC_TLS_PIN  ASOC_TLS_DIR

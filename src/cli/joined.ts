@@ -4,8 +4,11 @@ import type { NodeSettings } from "./config.ts";
 import { CliError, ExitCode } from "./exit_codes.ts";
 import { loadIdentity } from "./identity.ts";
 import { Interrupts } from "./interrupts.ts";
+import { keyText } from "./key_text.ts";
+import { KeyWatch } from "./key_watch.ts";
 import { NodeSecurity } from "./node_security.ts";
 import type { Output } from "./output.ts";
+import { RingStore } from "./ring_store.ts";
 import { peerText } from "./text.ts";
 import { readTls, tlsWarnings } from "./tls.ts";
 
@@ -42,14 +45,19 @@ export async function withNode(settings: NodeSettings, output: Output, job: Job)
   for (const warning of warnings) output.log(`warning: ${warning}`);
   const security = await NodeSecurity.open(settings, output);
   let node: AsocNode | undefined;
+  let watching: KeyWatch | undefined;
   const interrupts = new Interrupts(output, async () => node?.abort());
   try {
-    const { community, key, host, port, peers, discovery, discoveryPort } = settings;
+    const { community, keys, keySource, host, port, peers, discovery, discoveryPort } = settings;
+    const store =
+      keySource.ringFile === undefined
+        ? undefined
+        : await RingStore.open(keySource.ringFile, keys, keySource.ringText);
     const { nodeId, name } = identity;
     const tls = settings.tls && (await readTls(settings.tls));
     const options = {
       community,
-      apiKey: key,
+      keys,
       host,
       port,
       nodeId,
@@ -59,17 +67,19 @@ export async function withNode(settings: NodeSettings, output: Output, job: Job)
       discoveryPort,
       tls,
     };
-    node = await join({ ...options, ...security.options }).catch((error) => {
+    node = await join({ ...options, ...security.options, keyStore: store }).catch((error) => {
       throw joinError(error, settings);
     });
-    key.fill(0); // the node has its own copy, and wipes that when it closes
     security.guard(node, job.stays);
     await identity.keep(node.id).catch(async (error) => {
       await node?.close();
       throw error;
     });
+    // A hang-up ends what does not stay, as ever.
+    if (job.stays) watching = new KeyWatch(node, keySource, store, output);
     return await runJob(node, settings, output, job, interrupts);
   } finally {
+    watching?.close();
     interrupts.dispose();
     await security.close();
   }
@@ -191,6 +201,12 @@ async function watch(
           `refused ${formatAddress(event.address)}: ${event.error?.message ?? event.reason}`,
         );
         break;
+      case "key": {
+        const { change, keyId, epoch, peer, kept, error } = event;
+        const message = error instanceof Error ? error.message : undefined;
+        output.note({ event: "key", change, keyId, epoch, peer: peer?.id, kept, message }, keyText(event));
+        break;
+      }
       case "dialFailed": {
         // A peer that was found, was here and went its way is no news.
         const address = formatAddress(event.address);

@@ -8,6 +8,7 @@ import type { Command } from "./command.ts";
 import { doctor } from "./doctor.ts";
 import { ExitCode, exitCodeOf, Interrupted, usageError } from "./exit_codes.ts";
 import { commandHelp, flagsOf, generalHelp } from "./help.ts";
+import { keyCommand } from "./key_command.ts";
 import { keygen } from "./keygen.ts";
 import { Output } from "./output.ts";
 import { peers } from "./peers.ts";
@@ -20,7 +21,18 @@ import { token } from "./token.ts";
 /** How long the process may live on when its work is done. */
 const LINGER_MS = 250;
 
-const COMMANDS: readonly Command[] = [serve, send, recv, peers, keygen, certs, token, bench, doctor];
+const COMMANDS: readonly Command[] = [
+  serve,
+  send,
+  recv,
+  peers,
+  keygen,
+  keyCommand,
+  certs,
+  token,
+  bench,
+  doctor,
+];
 
 /** Runs the command that `words` name; never rejects. */
 async function main(words: readonly string[]): Promise<ExitCode> {

@@ -1,5 +1,6 @@
 /** The keys of a node, as users see them: a list without secrets, changes, and the rotation of a whole community. */
 import { type KeyInfo, KeyRing, type RingKey } from "./auth/key_ring.ts";
+import { keyId } from "./auth/proof.ts";
 import { ClosedError } from "./errors.ts";
 import { KeyKeeper } from "./key_keeper.ts";
 import { entryOf, type KeyChange, type KeyOptions, type KeyStore } from "./key_options.ts";
@@ -8,6 +9,7 @@ import { KeyRotator, type RotateOptions, type RotationReport } from "./key_rotat
 import type { NodeConfig, NodeEvent } from "./node_events.ts";
 import type { Runtime, Timer } from "./runtime.ts";
 import type { Peer } from "./swarm/swarm.ts";
+import { toHex, utf8 } from "./wire/bytes.ts";
 
 /** The longest wait of a timer for the wall clock, which may jump. */
 const LOOK_AGAIN_MS = 60_000;
@@ -85,6 +87,20 @@ export class NodeKeys {
   async revoke(id: string): Promise<void> {
     this.ring.revoke(id, this.#runtime.clock.unixMs());
     await this.#kept("revoked", id);
+  }
+
+  /**
+   * Sets when a key ends, in ms since 1970; undefined: never. Connections that rest on it go over to another key then.
+   * Throws RangeError. Rejects when the store does.
+   */
+  async setEnd(id: string, notAfterMs: number | undefined): Promise<void> {
+    this.ring.setEnd(id, notAfterMs, this.#runtime.clock.unixMs());
+    await this.#kept("ended", id);
+  }
+
+  /** The id of a key, whether it is one of these or not. */
+  idOf(key: string | Uint8Array): string {
+    return toHex(keyId(typeof key === "string" ? utf8(key) : key, this.#runtime.crypto));
   }
 
   /** Puts others in place of all keys; the store is not told, since this is for whoever reads it. Throws RangeError. */
