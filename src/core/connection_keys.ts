@@ -8,7 +8,7 @@ import { RateLimit } from "./auth/rate_limit.ts";
 import type { Connection } from "./connection.ts";
 import { DialKeys } from "./dial_keys.ts";
 import { AuthError } from "./errors.ts";
-import { KEY_DRAIN_MS, type Limits } from "./limits.ts";
+import { KEY_DRAIN_MS, KEY_RENEW_MS, type Limits } from "./limits.ts";
 import type { Clock } from "./runtime.ts";
 import type { SessionConfig } from "./session/session_types.ts";
 import type { Target } from "./swarm/swarm.ts";
@@ -64,39 +64,70 @@ export class ConnectionKeys {
   }
 
   /**
-   * Ends what rests on keys that are no longer believed: a revoked one at once, one that has come to its end after its
-   * streams, or after KEY_DRAIN_MS. `leave` says GOAWAY. Returns in how many milliseconds to look again; undefined: never.
+   * Renews what rests on a key whose end is near, and ends what rests on one that is no longer believed: a revoked one at
+   * once; one that has come to its end with GOAWAY after KEY_DRAIN_MS, and after as much again with whatever is left on it.
+   * Returns in how many milliseconds to look again; undefined: never.
    */
-  end(
-    connections: Iterable<Connection>,
-    leave: (connection: Connection, code: number) => void,
-  ): number | undefined {
+  end(connections: Iterable<Connection>, actions: KeyActions): number | undefined {
     const unixMs = this.#clock.unixMs();
-    let againMs: number | undefined;
+    let againMs = Number.POSITIVE_INFINITY;
     for (const connection of [...connections]) {
-      const { session } = connection.driver;
-      const { key } = session;
-      if (this.ring.holds(key, unixMs)) continue;
       // An acceptor's key is a guess before HELLO: what it is then is judged once it is open.
       if (!connection.link && !connection.target) continue;
-      connection.keyEndedMs ??= unixMs;
-      const leftMs = connection.keyEndedMs + KEY_DRAIN_MS - unixMs;
+      const { key } = connection.driver.session;
       const entry = this.ring.entryOf(key);
-      const ended = isEnded(entry, unixMs) || (connection.keyEnded === true && entry === undefined);
-      connection.keyEnded = ended;
-      if (ended && connection.link && leftMs > 0) {
-        againMs = Math.min(againMs ?? leftMs, leftMs);
-        if (session.open) leave(connection, GoawayCode.KEY_ENDED);
-        continue;
-      }
-      const error = ended
-        ? new AuthError("ASOC_KEY_ENDED", "The key of this connection has come to its end")
-        : new AuthError("ASOC_KEY_REVOKED", "The key of this connection was revoked");
-      session.abort(error, this.#clock.nowMs());
-      connection.driver.pump();
+      const dueMs = this.ring.holds(key, unixMs)
+        ? this.#renew(connection, entry?.notAfterMs, unixMs, actions)
+        : this.#end(connection, entry, unixMs, actions);
+      againMs = Math.min(againMs, dueMs);
     }
-    return againMs;
+    return againMs === Number.POSITIVE_INFINITY ? undefined : againMs;
   }
+
+  /** In how many milliseconds to look again. */
+  #renew(connection: Connection, endMs: number | undefined, unixMs: number, actions: KeyActions): number {
+    const { link, target } = connection;
+    // Whoever has dialled dials again. A v0.1 peer does so of itself.
+    if (endMs === undefined || !link?.proven || !target || link.renewing) return Number.POSITIVE_INFINITY;
+    const leftMs = endMs - KEY_RENEW_MS - unixMs;
+    if (leftMs > 0) return leftMs;
+    const next = this.#dials.choose(target, unixMs);
+    const lasts = next && (next.notAfterMs === undefined || next.notAfterMs > endMs);
+    if (!lasts) return KEY_DRAIN_MS; // the other side knows no other key
+    actions.renew(connection);
+    return Number.POSITIVE_INFINITY;
+  }
+
+  #end(connection: Connection, entry: RingKey | undefined, unixMs: number, actions: KeyActions): number {
+    const { driver, link } = connection;
+    const { session } = driver;
+    const ended = isEnded(entry, unixMs) || (connection.keyEnded === true && entry === undefined);
+    connection.keyEnded = ended;
+    connection.keyEndedMs ??= unixMs;
+    const sinceMs = unixMs - connection.keyEndedMs;
+    if (ended && link && sinceMs < 2 * KEY_DRAIN_MS) {
+      if (sinceMs < KEY_DRAIN_MS) {
+        this.#renew(connection, entry?.notAfterMs, unixMs, actions);
+        return KEY_DRAIN_MS - sinceMs;
+      }
+      if (session.open) actions.leave(connection, GoawayCode.KEY_ENDED);
+      return 2 * KEY_DRAIN_MS - sinceMs;
+    }
+    const error = ended
+      ? new AuthError("ASOC_KEY_ENDED", "The key of this connection has come to its end")
+      : new AuthError("ASOC_KEY_REVOKED", "The key of this connection was revoked");
+    session.abort(error, this.#clock.nowMs());
+    driver.pump();
+    return Number.POSITIVE_INFINITY;
+  }
+}
+
+/** What becomes of a connection. */
+export interface KeyActions {
+  /** Another one has to take its place, which goes on until then. */
+  renew(connection: Connection): void;
+  /** Says GOAWAY with `code`; it ends after its streams. */
+  leave(connection: Connection, code: number): void;
 }
 
 /** It has come to its end by itself; undefined, or revoked: somebody has ended it. */

@@ -239,9 +239,18 @@ export class Connections {
     this.#listener.changed();
   }
 
-  /** Ends what rests on keys that are no longer believed. Returns in how many milliseconds to look again; undefined: never. */
+  /** Renews and ends what rests on keys with an end. Returns in how many milliseconds to look again; undefined: never. */
   endKeys(): number | undefined {
-    return this.#keys.end(this.#connections, (connection, code) => this.#leave(connection, code));
+    let renewed = false;
+    const againMs = this.#keys.end(this.#connections, {
+      leave: (connection, code) => this.#leave(connection, code),
+      renew: ({ link }) => {
+        if (link) this.#swarm.handleRenew(link, this.#runtime.clock.nowMs());
+        renewed = true;
+      },
+    });
+    if (renewed) this.#listener.changed();
+    return againMs;
   }
 
   /** A beacon of `nodeId` was signed with `key`. */

@@ -217,7 +217,9 @@ export const MAX_RING_KEYS = 20;
 export const MAX_EPOCH_STEP = 1024;
 /** How long a key may be on offer. */
 export const MAX_OFFER_MS = 3_600_000;
-/** How long streams may go on after the end of the key that their connection began with. */
+/** How long before the end of its key a connection is made anew with another. */
+export const KEY_RENEW_MS = 300_000;
+/** How long one that nobody has renewed goes on after that end, and then its streams after GOAWAY. */
 export const KEY_DRAIN_MS = 30_000;
 /** A key that KEY_NEW carries, and any key of a ring. */
 export const MAX_ROTATED_KEY_BYTES = KiB;

@@ -39,7 +39,8 @@ export class Peer implements AsyncDisposable {
     options: PeerOptions = {},
     where: ProcessOptions = {},
   ): Promise<Peer> {
-    const complete = { apiKey: KEY, community: "process tests", host: HOST, discovery: false, ...options };
+    const key = options.keys ? {} : { apiKey: KEY };
+    const complete = { ...key, community: "process tests", host: HOST, discovery: false, ...options };
     const json = JSON.stringify({ options: complete });
     const process = Process.script(runtime, "test/support/peer_script.ts", [json], where);
     try {

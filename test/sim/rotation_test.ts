@@ -55,20 +55,15 @@ test("nine nodes rotate: all switch, the old key ends after its grace, and no te
   const ends = report.oldNotAfterMs ?? 0;
   await world.time.run(ends - rotator.runtime.clock.unixMs() - 5);
   const bytes = world.random.bytes(3_000_000);
-  const joinedBefore = rotator.events.filter(({ kind }) => kind === "joined").length;
   assert.deepEqual(await world.exchange(other, third, bytes), bytes);
-  await world.time.run(60_000);
+  await world.time.run(240_000);
   for (const node of nodes) {
     assert.deepEqual(believed(node), [report.keyId]);
     assert.equal(node.node.peers.size, 8);
   }
-  assert.ok(
-    rotator.events.filter(({ kind }) => kind === "joined").length > joinedBefore,
-    "nobody has dialled again",
-  );
   for (const node of nodes)
     assert.deepEqual(
-      node.events.filter(({ kind }) => kind === "streamFailed" || kind === "refused"),
+      node.events.filter(({ kind }) => kind === "streamFailed" || kind === "refused" || kind === "left"),
       [],
     );
   // Whoever comes with the old key is shut out, with the new one let in.
@@ -183,7 +178,7 @@ test("a v0.1 peer goes on with the old key until its end, found by beacons that 
   const newcomer = await world.start({ extension: false });
   await world.meet(3, a, b, newcomer);
   for (const node of [a, b]) assert.equal(node.node.peers.list().length, 3);
-  await world.time.run(HOUR_MS + 60_000);
+  await world.time.run(HOUR_MS + 120_000);
   assert.deepEqual(
     [a, b, old, newcomer].map(({ node }) => node.peers.size),
     [1, 1, 1, 1],

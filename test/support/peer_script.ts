@@ -8,6 +8,7 @@
  *   stop                                                     ends the sends with a count after the tensor under way
  *   hold { peer }                                            tensors of that peer are never released from now on
  *   release                                                  what was held is released, and nothing is held any more
+ *   rotate { id, options }   revoke { keyId }   keys { id }  prints rotated; keys
  *   addPeer { address }   peers   stats { id }   close   abort
  * A tensor whose topic begins with "chunks/" is read chunk by chunk, any other one is assembled.
  */
@@ -21,6 +22,7 @@ import {
   type JoinOptions,
   join,
   parseAddress,
+  type RotateOptions,
   type SendOptions,
   type SendReport,
   type Tensor,
@@ -56,7 +58,9 @@ export type Command =
   | SendCommand
   | { readonly cmd: "stop" | "release" | "peers" | "close" | "abort" }
   | { readonly cmd: "hold"; readonly peer: string }
-  | { readonly cmd: "stats"; readonly id: string }
+  | { readonly cmd: "stats" | "keys"; readonly id: string }
+  | { readonly cmd: "rotate"; readonly id: string; readonly options?: RotateOptions }
+  | { readonly cmd: "revoke"; readonly keyId: string }
   | { readonly cmd: "addPeer"; readonly address: string };
 
 const MiB = 1024 * 1024;
@@ -224,6 +228,15 @@ async function run(command: Command): Promise<void> {
       return;
     case "addPeer":
       return node.addPeer(parseAddress(command.address));
+    case "rotate":
+      return node.keys.rotate(command.options).then(
+        (report) => print("rotated", { id: command.id, ...report }),
+        (error: unknown) => print("rotated", { id: command.id, ...failure(error) }),
+      );
+    case "revoke":
+      return node.keys.revoke(command.keyId);
+    case "keys":
+      return print("keys", { id: command.id, keys: node.keys.list() });
     case "peers":
       return print("peers", { peers: node.peers.list() });
     case "stats": {

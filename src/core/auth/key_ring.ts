@@ -53,7 +53,7 @@ export interface KeyInfo extends Omit<RingKey, "key"> {
 
 const MAX_EPOCH = 0xffff_ffff;
 /** How long a key that has come to its end is remembered: connections that rest on it have ended then. */
-const REMEMBERED_MS = 2 * KEY_DRAIN_MS;
+const REMEMBERED_MS = 4 * KEY_DRAIN_MS;
 const NO_KEY = new Uint8Array(0);
 
 export class KeyRing {

@@ -28,6 +28,8 @@ export interface Link {
   dialledAs: string | undefined;
   /** Another proven link to the same node stays in place of this one. */
   duplicate: boolean;
+  /** A newer one is being dialled to take its place; it carries what there is until then. */
+  renewing?: boolean;
   /** One of the two sides has said GOAWAY: no new streams. */
   leaving: Goaway | undefined;
   /** Whether the other side is known to have it open still, since the newest twin has come (see `twins.ts`). */
@@ -174,7 +176,7 @@ function better(best: Link | undefined, link: Link): Link {
 
 /** Whether a link keeps us from dialling its node: also one that ends with it. */
 export function holds(link: Link): boolean {
-  return link.leaving === undefined || link.leaving === "shutdown";
+  return link.renewing !== true && (link.leaving === undefined || link.leaving === "shutdown");
 }
 
 export function peerId(link: Pick<Link, "nodeId" | "dialledAs" | "remote">): string {

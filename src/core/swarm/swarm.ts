@@ -177,6 +177,16 @@ export class Swarm {
     if (held && !this.#links.proven(nodeId).some(holds)) this.#targets.lostProven(nodeId, true, nowMs);
   }
 
+  /** A newer connection has to take the place of this one, which goes on until then. For proven links that we dialled. */
+  handleRenew(link: Link, nowMs: number): void {
+    const { nodeId } = link;
+    if (!link.proven || !nodeId || !link.target || link.renewing || link.leaving || !this.#links.has(link))
+      return;
+    link.renewing = true;
+    release(link);
+    this.#targets.lostProven(nodeId, true, nowMs);
+  }
+
   handleClosed(link: Link, error: AsocError | undefined, nowMs: number): void {
     if (!this.#links.delete(link)) return;
     const { target, nodeId } = link;
