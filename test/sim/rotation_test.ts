@@ -4,7 +4,7 @@ import { test } from "node:test";
 import type { RotateOptions, RotationReport } from "../../src/core/key_rotator.ts";
 import { KEY, type SimNode, type StartOptions, World } from "./world.ts";
 
-const HOUR_MS = 3_600_000;
+const GRACE_MS = 600_000;
 
 /** `count` nodes, all connected to each other. */
 async function cluster(world: World, count: number, options: StartOptions = {}): Promise<SimNode[]> {
@@ -45,7 +45,7 @@ test("nine nodes rotate: all switch, the old key ends after its grace, and no te
   const nodes = await cluster(world, 9);
   const [rotator, other, third] = nodes as [SimNode, SimNode, SimNode];
   const oldId = currentOf(rotator)?.id;
-  const report = await rotate(world, rotator, { graceMs: HOUR_MS });
+  const report = await rotate(world, rotator, { graceMs: GRACE_MS });
   assert.equal(report.switched, true, report.reason ?? "");
   assert.deepEqual(resultsOf(report), Array(8).fill("switched"));
   assert.equal(report.epoch, 1);
@@ -170,7 +170,7 @@ test("a v0.1 peer goes on with the old key until its end, found by beacons that 
   const old = await world.start({ extension: false });
   await world.meet(2, a, b, old);
   await assert.rejects(world.time.settle(a.node.keys.rotate()), /cannot follow: .* \(v1\)/);
-  const report = await rotate(world, a, { leaveBehind: true, graceMs: HOUR_MS });
+  const report = await rotate(world, a, { leaveBehind: true, graceMs: GRACE_MS });
   assert.equal(report.switched, true);
   assert.deepEqual(resultsOf(report).sort(), ["switched", "v1"]);
   assert.deepEqual(await world.exchange(old, b, Uint8Array.of(7)), Uint8Array.of(7));
@@ -178,7 +178,7 @@ test("a v0.1 peer goes on with the old key until its end, found by beacons that 
   const newcomer = await world.start({ extension: false });
   await world.meet(3, a, b, newcomer);
   for (const node of [a, b]) assert.equal(node.node.peers.list().length, 3);
-  await world.time.run(HOUR_MS + 120_000);
+  await world.time.run(GRACE_MS + 120_000);
   assert.deepEqual(
     [a, b, old, newcomer].map(({ node }) => node.peers.size),
     [1, 1, 1, 1],
@@ -304,5 +304,50 @@ test("a beacon's key is the one that its node is dialled with", async () => {
   const ahead = await world.start({ apiKey: undefined, keys });
   await world.meet(1, ahead, behind);
   assert.equal(behind.node.stats.refusedConnections.ASOC_WRONG_KEY, undefined);
+  await world.finish();
+});
+
+test("an address that has had its share of key exchanges is served without one, and cannot follow a rotation", async () => {
+  const world = new World(32);
+  const a = await world.start({ discovery: false, limits: { maxKeyExchangesPerMinute: 1 } });
+  const on = { discovery: false, peers: [world.addressOf(a.host)] };
+  const b = await world.start(on);
+  await world.meet(1, a, b);
+  assert.deepEqual(resultsOf(await rotate(world, a, { dryRun: true })), ["hasKey"]);
+  for (const connection of [...world.network.connections]) world.network.cut(connection);
+  await world.time.run(200);
+  await world.meet(1, a, b);
+  assert.deepEqual(resultsOf(await rotate(world, a, { dryRun: true })), ["noKeyExchange"]);
+  assert.deepEqual(await world.exchange(b, a, Uint8Array.of(1)), Uint8Array.of(1));
+  await world.finish();
+});
+
+test("keys that peers bring are limited: past maxRotationsPerHour they are refused", async () => {
+  const world = new World(33);
+  const b = await world.start({ discovery: false, limits: { maxRotationsPerHour: 2 } });
+  const a = await world.start({ discovery: false, peers: [world.addressOf(b.host)] });
+  await world.meet(1, a, b);
+  for (const expected of [true, true, false]) {
+    const report = await rotate(world, a, { graceMs: 0 });
+    assert.equal(report.switched, expected);
+    await world.time.run(120_000);
+    assert.equal(a.node.peers.size, 1);
+  }
+  assert.equal(currentOf(a)?.epoch, 2);
+  await world.finish();
+});
+
+test("a rotation that is given up leaves everything as it was", async () => {
+  const world = new World(34);
+  const [a, b, c] = (await cluster(world, 3)) as [SimNode, SimNode, SimNode];
+  const oldId = currentOf(a)?.id;
+  world.network.partition([a.host, b.host], [c.host]);
+  const controller = new AbortController();
+  const rotating = a.node.keys.rotate({ signal: controller.signal });
+  world.time.after(5000, () => controller.abort(new Error("not today")));
+  await assert.rejects(world.time.settle(rotating), /not today/);
+  await world.time.run(100);
+  assert.deepEqual([a, b].map(believed), [[oldId], [oldId]]);
+  world.network.heal();
   await world.finish();
 });
