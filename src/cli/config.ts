@@ -4,6 +4,7 @@
  * An error names the flag or variable, what it wants, and what it got.
  */
 import { readFile } from "node:fs/promises";
+import { isIP } from "node:net";
 import { z } from "zod";
 import {
   type Address,
@@ -118,6 +119,15 @@ const SCHEMAS = {
     .refine((topic) => topic.isWellFormed() && Buffer.byteLength(topic) <= MAX_TOPIC_BYTES)
     .describe(`a text of 1 to ${MAX_TOPIC_BYTES} bytes`),
   legacy: z.enum(["allow", "deny"]).describe("allow or deny"),
+  ipAddress: z
+    .string()
+    .refine((text) => isIP(text) !== 0)
+    .describe("an IP address"),
+  fingerprint: z
+    .string()
+    .transform((text) => text.replaceAll(":", "").toLowerCase())
+    .refine((hex) => /^[0-9a-f]{64}$/.test(hex))
+    .describe("the SHA-256 of a certificate, 64 hex digits"),
   glob: z.string().min(1).refine(succeeds(compileGlob)).describe("a glob of topics, such as layers/*"),
   digest: z.enum(["crc32", "sha256", "none"]).describe("crc32, sha256 or none"),
   json: z

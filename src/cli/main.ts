@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The entry of `asoc`. Runs unbuilt on Node.js, Bun and Deno. */
 import { VERSION } from "../mod.ts";
+import { access } from "./access.ts";
 import { readArgs } from "./args.ts";
 import { bench } from "./bench.ts";
 import { certs } from "./certs.ts";
@@ -30,6 +31,7 @@ const COMMANDS: readonly Command[] = [
   keyCommand,
   certs,
   token,
+  access,
   bench,
   doctor,
 ];

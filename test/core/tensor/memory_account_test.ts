@@ -40,6 +40,20 @@ test("MemoryAccounts share what there is among peers that want all of it at once
   assert.ok(Math.abs(taken - 300) <= 1, `each got ${taken} of 700 MiB`);
 });
 
+test("MemoryAccounts hold a peer to its cap, whatever is free, and say that only its own memory can make room", () => {
+  const accounts = new MemoryAccounts(poolOf(64 * MiB));
+  const [other, capped] = [accounts.join("other"), accounts.join("capped")];
+  other.acquire(MiB);
+  accounts.cap("capped", 4 * MiB);
+  assert.equal(capped.unused, true, "it would wait for what others hold");
+  assert.equal(capped.budgetBytes, 4 * MiB);
+  const taken = takeAll(capped);
+  assert.equal(taken.length, 4);
+  for (const buffer of taken) buffer.release();
+  accounts.cap("capped", undefined);
+  assert.ok(takeAll(capped).length > 4);
+});
+
 test("MemoryAccounts count all connections of a peer together", () => {
   const accounts = new MemoryAccounts(poolOf(16 * MiB));
   accounts.join("other");

@@ -85,3 +85,19 @@ test("metrics count problems by their code, wherever a request was refused", asy
     has(text, `asoc_gateway_problems_total{code="GATEWAY_${code}"} 1`);
   has(text, 'asoc_gateway_problems_total{code="GATEWAY_RATE_LIMITED"} 0');
 });
+
+test("metrics count security events by name, outcome and code, and refused beacons by why", async () => {
+  using fake = fakeGateway();
+  const { gateway, node } = fake;
+  node.stats.audited = [
+    { what: "handshake.refused", outcome: "refused", reason: "ASOC_WRONG_KEY", count: 3 },
+    { what: "handshake.accepted", outcome: "accepted", reason: undefined, count: 2 },
+  ];
+  node.stats.auditDropped = 4;
+  node.stats.refusedBeacons = new Map([["table", { count: 5, lastAddress: "192.0.2.1" }]]);
+  const text = await metricsOf(gateway);
+  has(text, 'asoc_audit_events_total{what="handshake.refused",outcome="refused",reason="ASOC_WRONG_KEY"} 3');
+  has(text, 'asoc_audit_events_total{what="handshake.accepted",outcome="accepted",reason=""} 2');
+  has(text, "asoc_audit_dropped_total 4");
+  has(text, 'asoc_beacons_refused_total{reason="table"} 5');
+});
