@@ -1,0 +1,252 @@
+/**
+ * What keeping strangers out costs: the handshakes of ASoc, TLS 1.3 and SSH in bytes and time, and bulk over a plain socket,
+ * TLS and SSH, over loopback (RFC-0002, section 10). `node test/bench/compare_security.ts [SSHD]`; without the path of an
+ * OpenSSH server, and `ssh` and `ssh-keygen` beside it, SSH is left out.
+ *
+ * Bytes are counted at the socket. Everything runs in one process but for SSH, so only ratios mean anything.
+ */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { tmpdir, userInfo } from "node:os";
+import { join } from "node:path";
+import { connect as connectTls, createServer as createTlsServer } from "node:tls";
+import { Peer } from "../process/peer.ts";
+import { frame, freshId, RawPeer, TYPE } from "../support/raw_peer.ts";
+import { X1Peer } from "../support/raw_x1.ts";
+
+const HANDSHAKES = 200;
+const SSH_HANDSHAKES = 20;
+const BULK_BYTES = 512 * 1024 * 1024;
+const BULK_ROUNDS = 5;
+const PART = Buffer.alloc(1024 * 1024, 7);
+const KEY = randomBytes(32).toString("hex");
+const COMMUNITY = "compare";
+
+interface Row {
+  readonly name: string;
+  readonly bytes: number;
+  readonly ms: number;
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+}
+
+const folder = mkdtempSync(join(tmpdir(), "asoc-compare-"));
+
+function certificate(): { key: string; cert: string } {
+  const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
+  const args =
+    "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=compare".split(" ");
+  const made = spawnSync("openssl", [...args, "-keyout", key, "-out", cert]);
+  if (made.status !== 0) throw new Error(String(made.stderr));
+  return { key, cert };
+}
+
+async function listening(server: Server): Promise<number> {
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return (server.address() as AddressInfo).port;
+}
+
+async function repeat(name: string, count: number, one: () => Promise<number>): Promise<Row> {
+  const times: number[] = [];
+  let bytes = 0;
+  for (let each = 0; each < count; each++) {
+    const startMs = performance.now();
+    bytes = await one();
+    times.push(performance.now() - startMs);
+  }
+  return { name, bytes, ms: median(times) };
+}
+
+async function asocRows(): Promise<Row[]> {
+  await using node = await Peer.start("node", {
+    apiKey: KEY,
+    community: COMMUNITY,
+    limits: { maxAttemptsPerHour: 100_000, maxConnections: 10_000 },
+  });
+  const total = ({ socket }: RawPeer) => socket.bytesRead + socket.bytesWritten;
+  const plain = await repeat("ASoc v0.1", HANDSHAKES, async () => {
+    using raw = await RawPeer.join(node.port, KEY, freshId());
+    return total(raw);
+  });
+  const proven = await repeat("ASoc x1, no X25519", HANDSHAKES, async () => {
+    using peer = await X1Peer.join(node.port, { key: KEY, community: COMMUNITY });
+    const bytes = total(peer.raw);
+    peer.raw.send(frame(TYPE.CONTROL, 0, 2));
+    return bytes;
+  });
+  return [plain, proven];
+}
+
+async function tlsRows(files: { key: string; cert: string }): Promise<Row[]> {
+  const { readFileSync } = await import("node:fs");
+  const pair = { key: readFileSync(files.key), cert: readFileSync(files.cert) };
+  const rows: Row[] = [];
+  for (const mutual of [false, true]) {
+    const server = createTlsServer(
+      { ...pair, minVersion: "TLSv1.3", requestCert: mutual, rejectUnauthorized: false },
+      (socket) => {
+        socket.on("error", () => {});
+        socket.write("!"); // its handshake is over
+      },
+    );
+    const port = await listening(server);
+    rows.push(
+      await repeat(
+        mutual ? "TLS 1.3, certificates on both sides" : "TLS 1.3, one certificate",
+        HANDSHAKES,
+        async () => {
+          const raw = connect(port, "127.0.0.1");
+          const secure = connectTls({ socket: raw, ...(mutual ? pair : {}), rejectUnauthorized: false });
+          await once(secure, "data");
+          const bytes = raw.bytesRead + raw.bytesWritten;
+          secure.destroy();
+          return bytes;
+        },
+      ),
+    );
+    server.close();
+  }
+  return rows;
+}
+
+interface Ssh {
+  readonly port: number;
+  readonly args: readonly string[];
+  readonly process: ChildProcess;
+}
+
+async function startSsh(sshd: string): Promise<Ssh> {
+  for (const name of ["host", "user"])
+    spawnSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", join(folder, name)]);
+  const server = createServer();
+  const port = await listening(server);
+  server.close();
+  const lines = [
+    `Port ${port}`,
+    "ListenAddress 127.0.0.1",
+    `HostKey ${join(folder, "host")}`,
+    `AuthorizedKeysFile ${join(folder, "user.pub")}`,
+    "StrictModes no",
+    "UsePAM no",
+    "PasswordAuthentication no",
+    `PidFile ${join(folder, "pid")}`,
+    "PermitRootLogin prohibit-password",
+  ];
+  writeFileSync(join(folder, "sshd_config"), `${lines.join("\n")}\n`);
+  const process = spawn(sshd, ["-D", "-e", "-f", join(folder, "sshd_config")], { stdio: "ignore" });
+  const options = [
+    "StrictHostKeyChecking=no",
+    `UserKnownHostsFile=${join(folder, "known")}`,
+    "LogLevel=ERROR",
+  ];
+  const args = ["-i", join(folder, "user"), "-F", "none", ...options.flatMap((each) => ["-o", each])];
+  return { port, args: [...args, `${userInfo().username}@127.0.0.1`], process };
+}
+
+/** A relay that counts what passes. */
+async function counting(to: number): Promise<{ server: Server; port: number; bytes: () => number }> {
+  let passed = 0;
+  const server = createServer((client) => {
+    const target = connect(to, "127.0.0.1");
+    for (const [from, into] of [
+      [client, target],
+      [target, client],
+    ] as const) {
+      from.on("data", (part: Buffer) => {
+        passed += part.length;
+        into.write(part);
+      });
+      from.on("close", () => into.destroy());
+      from.on("error", () => {});
+    }
+  });
+  return { server, port: await listening(server), bytes: () => passed };
+}
+
+async function sshRows({ port, args }: Ssh): Promise<Row[]> {
+  const run = (through: number) =>
+    spawnSync("ssh", ["-p", String(through), ...args, "true"], { timeout: 20_000 });
+  for (let tries = 0; run(port).status !== 0 && tries < 20; tries++)
+    await new Promise((done) => setTimeout(done, 200));
+  const relay = await counting(port);
+  const once = spawn("ssh", ["-p", String(relay.port), ...args, "true"], { stdio: "ignore" });
+  await new Promise((done) => once.once("close", done));
+  relay.server.close();
+  const timed = await repeat("SSH, keys on both sides, to `true` and its end", SSH_HANDSHAKES, async () => {
+    const { status, stderr } = run(port);
+    if (status !== 0) throw new Error(String(stderr));
+    return relay.bytes();
+  });
+  return [timed];
+}
+
+/** MB/s of BULK_BYTES from `write` until all of it has come. */
+async function bulk(from: Socket, all: Promise<unknown>): Promise<number> {
+  const startMs = performance.now();
+  for (let sent = 0; sent < BULK_BYTES; sent += PART.length) if (!from.write(PART)) await once(from, "drain");
+  from.end();
+  await all;
+  return BULK_BYTES / 1000 / (performance.now() - startMs);
+}
+
+function drained(socket: Socket): Promise<void> {
+  return new Promise((resolve) => socket.on("data", () => {}).once("end", resolve));
+}
+
+async function bulkOnce(
+  kind: string,
+  files: { key: string; cert: string },
+  ssh: Ssh | undefined,
+): Promise<number> {
+  const came = Promise.withResolvers<void>();
+  const take = (socket: Socket) => void drained(socket).then(came.resolve);
+  if (kind === "SSH") {
+    if (!ssh) return Number.NaN;
+    const child = spawn("ssh", ["-p", String(ssh.port), ...ssh.args, "cat >/dev/null"], {
+      stdio: ["pipe", "ignore", "inherit"],
+    });
+    const startMs = performance.now();
+    const input = child.stdin;
+    for (let sent = 0; sent < BULK_BYTES; sent += PART.length)
+      if (!input.write(PART)) await once(input, "drain");
+    input.end();
+    await once(child, "close");
+    return BULK_BYTES / 1000 / (performance.now() - startMs);
+  }
+  const { readFileSync } = await import("node:fs");
+  const pair = { key: readFileSync(files.key), cert: readFileSync(files.cert) };
+  const server = kind === "TLS 1.3" ? createTlsServer(pair, take) : createServer(take);
+  const port = await listening(server);
+  const socket =
+    kind === "TLS 1.3"
+      ? connectTls({ host: "127.0.0.1", port, rejectUnauthorized: false })
+      : connect(port, "127.0.0.1");
+  await once(socket, kind === "TLS 1.3" ? "secureConnect" : "connect");
+  const speed = await bulk(socket, came.promise);
+  server.close();
+  return speed;
+}
+
+const files = certificate();
+const [sshd] = process.argv.slice(2);
+const ssh = sshd ? await startSsh(sshd) : undefined;
+try {
+  const rows = [...(await asocRows()), ...(await tlsRows(files)), ...(ssh ? await sshRows(ssh) : [])];
+  for (const { name, bytes, ms } of rows) console.log(`${name}: ${bytes} bytes, ${ms.toFixed(2)} ms`);
+  const kinds = ["plain TCP", "TLS 1.3", ...(ssh ? ["SSH"] : [])];
+  const speeds = new Map<string, number[]>(kinds.map((kind) => [kind, []]));
+  for (let round = 0; round < BULK_ROUNDS; round++)
+    for (const kind of kinds) speeds.get(kind)?.push(await bulkOnce(kind, files, ssh));
+  const base = median(speeds.get("plain TCP") ?? []);
+  for (const [kind, values] of speeds)
+    console.log(`${kind}: ${median(values).toFixed(0)} MB/s, ${(median(values) / base).toFixed(2)} of plain`);
+} finally {
+  ssh?.process.kill();
+  rmSync(folder, { recursive: true });
+}
