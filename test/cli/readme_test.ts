@@ -49,3 +49,27 @@ test("README.md: what it says of tensors on the command line works", async () =>
     "model.safetensors",
   ]);
 });
+
+test("README.md: what it says of encryption works", async () => {
+  const readme = await readFile(join(ROOT, "README.md"), "utf8");
+  const section = /^## Encryption$[\s\S]*?(?=^## )/m.exec(readme)?.[0] ?? "";
+  const [shared = [], certified = []] = [...section.matchAll(/^```\n([\s\S]*?)^```/gm)].map(([, block]) =>
+    (block ?? "").trim().split("\n").map(wordsOf),
+  );
+  await using home = await Home.make();
+  await home.file("model.safetensors", safetensors(1000));
+  const [serving = [], sending = []] = shared;
+  assert.deepEqual([serving[0], sending[0]], ["serve", "send"]);
+  const serve = home.node("node", [...serving, "--json", "--port", "0"]);
+  await ready(serve);
+  const send = home.node("bun", sending);
+  assert.equal(await send.exitWithin(), 0, send.stderr);
+  const joined = await event(serve, "peer", "joined");
+  assert.equal((joined.tls as { verified: string }).verified, "proof");
+
+  const [init = [], issue = [], last = []] = certified;
+  for (const words of [init, issue]) assert.equal(await home.asoc("node", words).exitWithin(), 0);
+  const named = home.node("node", [...last, "--json", "--port", "0"]);
+  assert.equal((await event(named, "ready")).community, "default");
+  assert.equal(((await event(named, "ready")).tls as { verify: string }).verify, "ca");
+});
