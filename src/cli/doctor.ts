@@ -90,16 +90,19 @@ function runtimeFinding(): Finding {
 }
 
 function keyFinding(settings: NodeSettings): Finding {
-  const weak = settings.warnings.join("; ");
-  return weak !== ""
-    ? warning("key", weak, "make one with `asoc keygen --write` and copy it to every node")
-    : ok("key", "strong");
+  const found = settings.warnings.join("; ");
+  if (found === "")
+    return ok("key", settings.keys.length > 1 ? `${settings.keys.length} in a ring` : "strong");
+  const advice = settings.warnings.some((one) => one.includes("weak"))
+    ? "make one with `asoc keygen --write` and copy it to every node"
+    : "asoc key list shows all keys and their dates";
+  return warning("key", found, advice);
 }
 
 /** Joins as `serve` would: what is in use shows. */
 async function portFinding(settings: NodeSettings): Promise<{ node?: AsocNode; finding: Finding }> {
-  const { community, key, host, port, peers, discovery, discoveryPort } = settings;
-  let options: Parameters<typeof join>[0] = { community, apiKey: key, host, peers, discovery, discoveryPort };
+  const { community, keys, host, port, peers, discovery, discoveryPort } = settings;
+  let options: Parameters<typeof join>[0] = { community, keys, host, peers, discovery, discoveryPort };
   try {
     if (settings.tls) options = { ...options, tls: await readTls(settings.tls) };
     const node = await join({ ...options, port });

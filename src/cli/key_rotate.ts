@@ -45,7 +45,7 @@ export async function rotateCommand({ args, env, output }: Context): Promise<Exi
     stays: false,
     async run(node, stop) {
       discardIncoming(node, output, "key rotate");
-      const missing = await lookAround(node, settings, DEFAULT_TIMEOUT_S * 1000, stop);
+      const missing = await lookAround(node, settings, Math.min(DEFAULT_TIMEOUT_S * 1000, waitMs), stop);
       const plan = await node.keys.rotate({ dryRun: true });
       if (dryRun) {
         list(plan, output);

@@ -34,7 +34,7 @@ export class RingStore implements KeyStore {
       const merged = await checked(mergeRings(this.#base, ours, theirs));
       const text = formatRing(merged);
       if (text !== there?.text) await writeRing(this.file, text);
-      this.#base = byId(merged);
+      this.#base = ours; // all of it is in the file now; what else is there the node has not seen yet
       // Where theirs brought something the node reads the file again.
       this.#text = text === formatRing(await checked([...ours.values()])) ? text : undefined;
     });

@@ -12,7 +12,7 @@ from x1_wire import Transcript, is_x1_token, key_id, make_accept, make_hello
 
 ERRORS = {BAD_RECORD: "ASOC_BAD_RECORD", UNKNOWN_CRITICAL: "ASOC_UNKNOWN_CRITICAL_RECORD", LIMIT: "ASOC_RECORD_LIMIT"}
 LEVELS = {1: "received", 2: "verified", 3: "consumed"}
-OTHERS = {"source", "keyRotation", "globs"}  # AES-GCM and TAP are not spoken here
+OTHERS = {"source", "keyRotation", "derivedKeys", "rotationKeys", "globs"}  # AES-GCM and TAP are not spoken here
 
 
 def as_json(value: Any) -> Any:

@@ -2,7 +2,9 @@
  * The golden vectors of the extension x1, as `npm run vectors` writes them to `test/vectors/x1.json`. Nothing in them
  * depends on chance or time: made again they are the same bytes.
  */
+import { pbkdf2Sync } from "node:crypto";
 import { keyId } from "../../src/core/auth/proof.ts";
+import { rotationKeys } from "../../src/core/auth/rotation_keys.ts";
 import type { Crypto } from "../../src/core/runtime.ts";
 import { isX1Token } from "../../src/core/wire/accept.ts";
 import { toHex, utf8 } from "../../src/core/wire/bytes.ts";
@@ -27,6 +29,12 @@ export interface X1Vectors {
   readonly tokens: readonly { readonly key: string; readonly token: string; readonly isX1: boolean }[];
   readonly handshakes: readonly { readonly [name: string]: Json }[];
   readonly keyRotation: readonly { readonly [name: string]: Json }[];
+  readonly derivedKeys: readonly {
+    readonly masterKey: string;
+    readonly cluster: string;
+    readonly key: string;
+  }[];
+  readonly rotationKeys: readonly { readonly [name: string]: Json }[];
   readonly sessions: readonly RecordedSession[];
   readonly globs: readonly { readonly glob: string; readonly topic: string; readonly fits: boolean }[];
 }
@@ -82,6 +90,8 @@ export function makeX1Vectors(crypto: Crypto): X1Vectors {
     tokens: tokens(crypto),
     handshakes: handshakes(crypto),
     keyRotation: keyRotation(crypto),
+    derivedKeys: derivedKeys(),
+    rotationKeys: rotationKeysOf(crypto),
     sessions: [goldenSession()],
     globs: GLOBS.map(([glob, topic]) => ({ glob, topic, fits: compileGlob(glob)(topic) })),
   };
@@ -147,6 +157,26 @@ function keyRotation(crypto: Crypto): X1Vectors["keyRotation"] {
       hex: toHex(encodeRecord({ kind, counter, sealed })),
     };
   });
+}
+
+/** PBKDF2 as any library has it: not the code under test. */
+function derivedKeys(): X1Vectors["derivedKeys"] {
+  const cases = [
+    ["the master key of the vectors", "lab"],
+    ["the master key of the vectors", "größer"],
+    ["a3f5b8c9".repeat(8), "default"],
+  ] as const;
+  return cases.map(([masterKey, cluster]) => {
+    const key = pbkdf2Sync(masterKey, `asoc/cluster/${cluster}`, 600_000, 32, "sha256").toString("hex");
+    return { masterKey, cluster, key };
+  });
+}
+
+/** What seals keys in a session with that PRK. */
+function rotationKeysOf(crypto: Crypto): X1Vectors["rotationKeys"] {
+  const prk = counting(0x50, 32);
+  const { own, theirs } = rotationKeys(prk, "dialler", crypto);
+  return [{ prk: toHex(prk), dialler: toHex(own), acceptor: toHex(theirs) }];
 }
 
 /** As it stands in the file. */

@@ -10,6 +10,7 @@ import {
   transcriptHash,
   verifyProof,
 } from "../../../../src/core/auth/proof.ts";
+import { rotationKeys } from "../../../../src/core/auth/rotation_keys.ts";
 import { AsocError } from "../../../../src/core/errors.ts";
 import { decodeAccept, isX1Token } from "../../../../src/core/wire/accept.ts";
 import { fromHex, toHex, utf8 } from "../../../../src/core/wire/bytes.ts";
@@ -101,6 +102,13 @@ test("the golden KEY_NEW and KEY_ACK open under their key, and give their fields
     assert.equal(toHex(plaintext), vector.plaintext);
     const fields = record.kind === "key_new" ? decodeKeyGrant(plaintext) : decodeKeyReceipt(plaintext);
     assert.deepEqual(toFields(fields), vector.fields);
+  }
+});
+
+test("the keys that seal keys follow from PRK and role as in the golden ones", () => {
+  for (const vector of vectors.rotationKeys) {
+    const { own, theirs } = rotationKeys(fromHex(String(vector.prk)), "acceptor", crypto);
+    assert.deepEqual([toHex(own), toHex(theirs)], [vector.acceptor, vector.dialler]);
   }
 });
 
