@@ -18,15 +18,14 @@ export async function securityFindings(
   args: Args,
   env: Environment,
 ): Promise<Finding[]> {
-  const hasTls = args.has("tls");
   return [
     await keyFileFinding(args, env),
     ...(await homeFindings(env)),
-    legacyFinding(settings, hasTls),
-    tlsFinding(settings, hasTls),
+    legacyFinding(settings),
+    tlsFinding(settings),
     await auditFinding(settings),
     await accessFinding(settings),
-    ...(await gatewayFinding(args, env, hasTls)),
+    ...(await gatewayFinding(args, env)),
     ...(await coreDumpFinding()),
   ];
 }
@@ -75,8 +74,8 @@ async function homeFindings(env: Environment): Promise<Finding[]> {
   return findings;
 }
 
-function legacyFinding({ legacy }: NodeSettings, hasTls: boolean): Finding {
-  if (legacy === "deny" || hasTls) return ok("peers without proof", "refused");
+function legacyFinding({ legacy, tls }: NodeSettings): Finding {
+  if (legacy === "deny" || tls?.verify === "proof") return ok("peers without proof", "refused");
   return warning(
     "peers without proof",
     "peers of version 0.1 are let in: anybody on the way can take over what they say",
@@ -84,13 +83,19 @@ function legacyFinding({ legacy }: NodeSettings, hasTls: boolean): Finding {
   );
 }
 
-function tlsFinding({ host }: NodeSettings, hasTls: boolean): Finding {
-  if (hasTls) return ok("encryption", "TLS");
+function tlsFinding({ host, tls }: NodeSettings): Finding {
+  if (tls?.verify === "none")
+    return warning(
+      "encryption",
+      "TLS that verifies nobody: whoever is on the way can read what passes to peers without proof",
+      "--tls, which rests on the proof of the key",
+    );
+  if (tls) return ok("encryption", `TLS, verified by ${tls.verify}`);
   if (isLoopback(host)) return ok("encryption", `none, and ${host} is this machine only`);
   return warning(
     "encryption",
     `none: whoever is on the way of ${host} can read tensors, and change them after the handshake`,
-    "TLS, or a network that is trusted (see docs/security.md)",
+    "--tls, or a network that is trusted (see docs/security.md)",
   );
 }
 
@@ -127,21 +132,21 @@ async function accessFinding({ accessFile }: NodeSettings): Promise<Finding> {
   }
 }
 
-async function gatewayFinding(args: Args, env: Environment, hasTls: boolean): Promise<Finding[]> {
+async function gatewayFinding(args: Args, env: Environment): Promise<Finding[]> {
   try {
     const gateway = await gatewaySettings(args, env);
     if (!gateway) return [];
-    const { at, tokens } = gateway;
+    const { at, tokens, tls } = gateway;
     if (isLoopback(at.host)) {
       const who = tokens.length === 0 ? "every user of this machine may use it" : `${tokens.length} tokens`;
       return [ok("gateway", `${at.host} only; ${who}`)];
     }
-    if (hasTls) return [ok("gateway", `${tokens.length} tokens, over TLS`)];
+    if (tls) return [ok("gateway", `${tokens.length} tokens, over HTTPS`)];
     return [
       warning(
         "gateway",
         `${at.host} without TLS: tokens and tensors can be read on the way`,
-        "TLS, or a proxy with it",
+        "--gateway-tls, or a proxy with it",
       ),
     ];
   } catch (error) {

@@ -34,6 +34,10 @@ export async function tlsSettings(args: Args, env: Environment): Promise<TlsSett
   const pins = args.list("tls-pin").length > 0 ? args.list("tls-pin") : listOf(env.ASOC_TLS_PIN);
   const verify = mode === "" ? impliedBy(args) : MODES.find((one) => one === mode);
   if (!verify) throw usageError(`${source}: expected ${MODES.join(", ")}, got ${JSON.stringify(mode)}`);
+  if (verify === "proof" && args.text("legacy") === "allow")
+    throw usageError(
+      "--legacy: allow cannot be together with --tls=proof, which rests on the proof that such peers lack",
+    );
   if (args.has("tls-ca") && verify !== "ca")
     throw usageError(`--tls-ca: is for --tls=ca, got --tls=${verify}`);
   if (args.has("tls-pin") && verify !== "pin")

@@ -576,7 +576,7 @@ export class Connections {
       connection.driver.session.useMemory(this.#accounts.join(connection.account));
       if (tls?.verified === "nothing") this.#listener.emit({ kind: "unverified", peer: peerOf(link) });
       this.#useQuotas(connection);
-      this.#door.opened(connection, caps !== undefined);
+      this.#door.opened(connection, caps !== undefined, tls);
       // Its answer says how far away the peer is, before anybody wants to know.
       if (caps) connection.driver.session.probe(this.#runtime.clock.nowMs());
     }

@@ -13,6 +13,7 @@ import { type AsocError, AuthError, LimitError, ProtocolError } from "./errors.t
 import type { NodeEvent } from "./node_events.ts";
 import type { Address, Conn } from "./runtime.ts";
 import type { TensorDescription } from "./session/description.ts";
+import type { PeerTls } from "./swarm/swarm.ts";
 import { toHex } from "./wire/bytes.ts";
 
 /** Why a connection, or a stream, was turned away before anything of it counted. */
@@ -105,15 +106,17 @@ export class Doorkeeper {
   }
 
   /** Both sides have proven the key; `proven`: with x1's proof. */
-  opened(connection: Known, proven: boolean): void {
+  opened(connection: Known, proven: boolean, tls?: PeerTls): void {
     const { direction, remote, access } = connection;
     const { rule, binding } = access.permissions;
     const who = whoOf(connection);
     const where = formatAddress(remote);
-    const facts = { direction, protocol: proven ? "x1" : "v1", rule, binding };
+    const facts = { direction, protocol: proven ? "x1" : "v1", rule, binding, tls: tls?.verified };
     this.#note({ what: "handshake.accepted", outcome: "accepted", who, where, facts }, remote);
     if (!proven)
       this.#note({ what: "session.legacy", outcome: "noted", who, where, facts: { direction } }, remote);
+    if (tls?.verified === "nothing")
+      this.#note({ what: "tls.unverified", outcome: "noted", who, where, facts: { direction } }, remote);
   }
 
   ended(connection: Known, error: AsocError | undefined): void {
