@@ -353,3 +353,54 @@ test("asoc key rotate says who cannot follow, changes nothing then, and leaves t
   const told = await node.waitFor((one) => one.event === "key" && one.change === "current");
   assert.equal(told.kept, false);
 });
+
+test("a key that ends soon, and a current one that does not hold, are warned of", async () => {
+  await using home = await homeWith();
+  const soon = Date.now() + 24 * 3_600_000;
+  await putRing(home, [{ key: KEY, state: "current", notAfterMs: soon }]);
+  const { warnings } = await loadKey(undefined, { HOME: home.dir });
+  assert.match(
+    warnings.join(),
+    /the key that signs, [0-9a-f]{8}, ends \d{4}-.*; asoc key rotate makes another/,
+  );
+  await using other = await homeWith();
+  await putRing(other, [
+    { key: KEY, state: "current", notBeforeMs: soon },
+    { key: OTHER, epoch: 1 },
+  ]);
+  const loaded = await loadKey(undefined, { HOME: other.dir });
+  assert.equal(new TextDecoder().decode(loaded.key), OTHER);
+  assert.match(loaded.warnings.join(), /no current key holds now; [0-9a-f]{8} signs in its place/);
+});
+
+test("README.md: what it says of a stolen key works", async () => {
+  const readme = await readFile(join(ROOT, "README.md"), "utf8");
+  const block =
+    /After a theft[\s\S]*?^```\n([\s\S]*?)^```/m.exec(readme.slice(readme.indexOf("After a theft")))?.[1] ??
+    "";
+  const lines = block
+    .trim()
+    .split("\n")
+    .map((text) => text.replace(/#.*/, "").trim().split(/\s+/));
+  assert.deepEqual(
+    lines.map((words) => words.slice(0, 3).join(" ")),
+    ["asoc keygen >", "asoc key add", "asoc key list", "asoc key use", "asoc key revoke"],
+  );
+  await using home = await homeWith();
+  const file = await home.file("new.key", `${OTHER}\n`);
+  let fresh = "";
+  const stolen = String((await key(home, "list", "--json")).events[0]?.id);
+  for (const [, , action = "", word] of lines.slice(1)) {
+    const ids: Record<string, string> = { add: file, use: fresh, revoke: stolen };
+    const { code, stdout, stderr } = await key(home, action, ...(word ? [ids[action] ?? ""] : []));
+    assert.equal(code, 0, stderr);
+    if (action === "add") fresh = stdout.trim();
+  }
+  assert.deepEqual(
+    (await ringOf(home)).map(({ id, state }) => [id, state]),
+    [
+      [fresh, "current"],
+      [stolen, "revoked"],
+    ],
+  );
+});
