@@ -165,7 +165,7 @@ export interface Transport {
   dial(to: Address, options: DialOptions): Promise<Conn>;
   /**
    * Fails with ASOC_PORT_IN_USE. Port 0 takes a free one. Whoever comes from where `isShut` says true is cut off before
-   * anything is made for it; with TLS `tls` decides that.
+   * anything is made for it.
    */
   listen(
     at: Address,

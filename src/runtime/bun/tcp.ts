@@ -274,7 +274,7 @@ export function createTransport(options: { readonly direct?: boolean } = {}): Tr
     dial: (to, dialOptions) =>
       dialOptions.tls ? dialTls(to, dialOptions, false) : dial(to, dialOptions, direct),
     listen: (at, accept, tls, isShut) =>
-      tls ? listenTls(at, accept, tls) : listen(at, accept, direct, isShut),
+      tls ? listenTls(at, accept, tls, isShut) : listen(at, accept, direct, isShut),
     bindDatagram,
   };
 }

@@ -98,8 +98,13 @@ function tune(socket: Socket): void {
 }
 
 /** Takes TLS connections and nothing else. Rejects as a listener without TLS does. */
-export function listenTls(at: Address, accept: (conn: Conn) => void, tls: TlsListen): Promise<Listener> {
-  const handshakes = new Handshakes(accept, tls);
+export function listenTls(
+  at: Address,
+  accept: (conn: Conn) => void,
+  tls: TlsListen,
+  isShut: (remote: Address) => boolean = () => false,
+): Promise<Listener> {
+  const handshakes = new Handshakes(accept, tls, isShut);
   return new Promise((resolve, reject) => {
     const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (raw) =>
       handshakes.begin(raw),
@@ -130,20 +135,22 @@ export function listenTls(at: Address, accept: (conn: Conn) => void, tls: TlsLis
 class Handshakes {
   readonly #accept: (conn: Conn) => void;
   readonly #tls: TlsListen;
+  readonly #isShut: (remote: Address) => boolean;
   /** The oldest first, with what ends each. */
   readonly #pending = new Map<Socket, (error: Error) => void>();
   /** Made anew when the identity changes. */
   #context: { readonly identity: TlsIdentity; readonly secureContext: SecureContext } | undefined;
 
-  constructor(accept: (conn: Conn) => void, tls: TlsListen) {
+  constructor(accept: (conn: Conn) => void, tls: TlsListen, isShut: (remote: Address) => boolean) {
     this.#accept = accept;
     this.#tls = tls;
+    this.#isShut = isShut;
   }
 
   begin(raw: Socket): void {
     raw.on("error", () => {}); // reported by the TLS socket above it, once there is one
     const remote = { host: raw.remoteAddress ?? "", port: raw.remotePort ?? 0 };
-    if (raw.remoteAddress === undefined || !this.#tls.admits(remote)) {
+    if (raw.remoteAddress === undefined || this.#isShut(remote) || !this.#tls.admits(remote)) {
       raw.destroy();
       return;
     }

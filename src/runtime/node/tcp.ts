@@ -195,7 +195,7 @@ export async function createTransport(options: { readonly direct?: boolean } = {
     capabilities: { directRead: direct, sourceAddress: true },
     dial: (to, dialOptions) => (dialOptions.tls ? dialTls(to, dialOptions, true) : dial(to, dialOptions)),
     listen: (at, accept, tls, isShut) =>
-      tls ? listenTls(at, accept, tls) : listen(at, accept, direct, isShut),
+      tls ? listenTls(at, accept, tls, isShut) : listen(at, accept, direct, isShut),
     bindDatagram,
   };
 }
