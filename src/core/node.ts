@@ -16,6 +16,7 @@ import { Discovery, type DiscoveryEvent, describeRefused } from "./discovery/dis
 import { DiscoveryLoop } from "./discovery_loop.ts";
 import { Doorkeeper } from "./doorkeeper.ts";
 import { AsocError, ClosedError } from "./errors.ts";
+import { auditEntryOf } from "./event_audit.ts";
 import type { IncomingStream } from "./incoming.ts";
 import {
   EventHub,
@@ -89,18 +90,18 @@ export class AsocNode {
     this.incoming = this.#incoming;
     this.#traffic = new Traffic(() => runtime.clock.unixMs());
     const { clock } = runtime;
+    this.#trail = new AuditTrail(clock, limits, config.audit);
     this.keys = new NodeKeys(runtime, config, {
       peers: () => this.#connections.keyPeers(),
       end: () => this.#connections?.endKeys(), // none yet while this is made
-      emit: (event) => this.#hub.emit(event),
+      emit: (event) => this.#emit(event),
     });
-    this.#trail = new AuditTrail(clock, limits, config.audit);
     const access = new Access(config.access, limits.maxQuotaPeers, () => clock.nowMs());
     this.#door = new Doorkeeper(access, this.#trail, (event) => this.#hub.emit(event));
     const { ring } = this.keys;
     this.#connections = new Connections(runtime, config, ring, this.#swarm, this.#traffic, this.#door, {
       changed: () => this.#pump(),
-      emit: (event) => this.#hub.emit(event),
+      emit: (event) => this.#emit(event),
       arrived: (stream) => {
         const taken = this.#subscriptions.offer(stream.topic, stream) > 0;
         if (taken && !this.#incoming.hasReader) return true;
@@ -243,6 +244,12 @@ export class AsocNode {
   /** What a peer may do here as things are, and by which rule. Throws ASOC_UNKNOWN_PEER. */
   permissionsOf(peer: string | Peer): Permissions {
     return this.#connections.accessOf(typeof peer === "string" ? peer : peer.id).permissions;
+  }
+
+  #emit(event: NodeEvent): void {
+    this.#hub.emit(event);
+    const entry = auditEntryOf(event);
+    if (entry) this.#trail.note(entry);
   }
 
   #noteAccess(): void {
