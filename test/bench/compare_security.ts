@@ -18,9 +18,9 @@ import { frame, freshId, RawPeer, TYPE } from "../support/raw_peer.ts";
 import { X1Peer } from "../support/raw_x1.ts";
 
 const HANDSHAKES = 200;
-const SSH_HANDSHAKES = 20;
-const BULK_BYTES = 512 * 1024 * 1024;
-const BULK_ROUNDS = 5;
+const SSH_HANDSHAKES = 5;
+const BULK_BYTES = 256 * 1024 * 1024;
+const BULK_ROUNDS = 3;
 const PART = Buffer.alloc(1024 * 1024, 7);
 const KEY = randomBytes(32).toString("hex");
 const COMMUNITY = "compare";
