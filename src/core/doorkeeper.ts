@@ -115,8 +115,6 @@ export class Doorkeeper {
     this.#note({ what: "handshake.accepted", outcome: "accepted", who, where, facts }, remote);
     if (!proven)
       this.#note({ what: "session.legacy", outcome: "noted", who, where, facts: { direction } }, remote);
-    if (tls?.verified === "nothing")
-      this.#note({ what: "tls.unverified", outcome: "noted", who, where, facts: { direction } }, remote);
   }
 
   ended(connection: Known, error: AsocError | undefined): void {

@@ -6,7 +6,7 @@
  * before, by the label of its outcome, joins the seeds: a guide that costs the same on every runtime, where none of the three
  * tells of the engine's own coverage cheaply.
  */
-import { MAX_INPUT_BYTES, mutated } from "./mutate.ts";
+import { joined, MAX_INPUT_BYTES, mutated } from "./mutate.ts";
 import { FuzzRandom } from "./random.ts";
 import { FuzzFault, type FuzzTarget, must, type Outcome } from "./target.ts";
 
@@ -144,13 +144,11 @@ export class Fuzzer {
 
   /** Takes away what the fault does not need. */
   async #finding(input: Uint8Array, what: string): Promise<Finding> {
-    let smallest = input.slice();
+    let smallest: Uint8Array = input.slice();
     let runs = 0;
     for (let size = smallest.length >> 1; size >= 1; size >>= 1) {
       for (let at = 0; at < smallest.length && runs < MAX_MINIMISING_RUNS; ) {
-        const rest = new Uint8Array(Math.max(0, smallest.length - size));
-        rest.set(smallest.subarray(0, at));
-        rest.set(smallest.subarray(at + size).subarray(0, rest.length - Math.min(at, rest.length)), at);
+        const rest = joined(smallest.subarray(0, at), smallest.subarray(at + size));
         runs++;
         if (await this.#isFault(rest)) smallest = rest;
         else at += size;
