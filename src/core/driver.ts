@@ -27,6 +27,8 @@ export class Driver implements Sink {
   #timerAtMs = 0;
   #paused = false;
   #writing: Promise<void> | undefined;
+  /** As the connection said it last. */
+  #writeProgress: number | undefined;
   #forgetWait: (() => void) | undefined;
   #ended = false;
   #settled = false;
@@ -143,6 +145,7 @@ export class Driver implements Sink {
   #transmit(): void {
     if (!this.session.pollTransmit(this.#parts, this.#clock.nowMs())) return;
     this.#writing = this.conn.write(this.#parts);
+    this.#writeProgress = this.conn.writeProgress;
     this.#writing.then(this.#written, this.#writeFailed);
   }
 
@@ -196,10 +199,19 @@ export class Driver implements Sink {
       this.#timerAtMs = at;
       this.#timer = this.#clock.after(Math.max(0, at - this.#clock.nowMs()), () => {
         this.#timer = undefined;
+        this.#lookForProgress();
         this.session.handleTimeout(this.#clock.nowMs());
         this.pump();
       });
     }
+  }
+
+  /** A write that takes long is no stall while some of it goes. */
+  #lookForProgress(): void {
+    const { writeProgress } = this.conn;
+    if (writeProgress === this.#writeProgress) return;
+    this.#writeProgress = writeProgress;
+    this.session.handleProgress(this.#clock.nowMs());
   }
 
   #settle(error: Error | undefined): void {

@@ -61,6 +61,8 @@ export interface Conn {
    * the memory may be used again (all bytes are in the kernel), rejects when the connection is gone.
    */
   write(parts: readonly Uint8Array[]): Promise<void>;
+  /** A number that changes whenever the system has taken some of the write under way; undefined where nobody can tell. */
+  readonly writeProgress?: number | undefined;
   /** Sends FIN after all that was written; reading goes on. */
   closeWrite(): Promise<void>;
   /** Ends it at once. `Sink.fail` follows unless the sink was ended and the write side closed. */

@@ -98,9 +98,8 @@ async function held(
   say: (text: string) => void,
 ): Promise<Held> {
   const discoveryPort = 19_700 + (process.pid % 100);
-  const node = { discovery: flood.isUdp === true, discoveryPort };
-  const receiver = await script(runtime, "asoc_node", node);
-  const sender = await script("node", "asoc_node", node);
+  const receiver = await script(runtime, "asoc_node", { discovery: flood.isUdp === true, discoveryPort });
+  const sender = await script("node", "asoc_node");
   const closer = await script(runtime, "closer");
   await using _receiver = receiver.process;
   await using _sender = sender.process;

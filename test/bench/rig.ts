@@ -132,7 +132,14 @@ export async function measure(pair: Pair, load: Load): Promise<Throughput> {
   await receiver.ask({ cmd: "receive", ...load }, "armed");
   const from = receiver.process.events.length;
   sender.tell({ cmd: "send", port: receiver.port, ...load });
-  const done = await receiver.process.waitFor((event) => event.event === "done", 120_000, from);
+  const died = sender.process.exited.then((code) => {
+    throw new Error(`${pair.name}: the sender ended (${code}): ${sender.process.stderr.slice(-2000)}`);
+  });
+  const done = await Promise.race([
+    receiver.process.waitFor((event) => event.event === "done", 120_000, from),
+    died,
+  ]);
+  died.catch(() => {}); // when the benchmark is over
   const wrong = receiver.process.events.slice(from).some((event) => event.event === "different");
   if (wrong) throw new Error(`${pair.name}: the content that arrived is different`);
   return {

@@ -31,6 +31,7 @@ export class Batch {
   #writeBytes = 4 * MIN_WRITE_BYTES;
   #inFlight = false;
   #atMs = 0;
+  #movedMs = 0;
   #frames = 0;
   #payloadBytes = 0;
   #coalescedBytes = 0;
@@ -39,9 +40,13 @@ export class Batch {
   get inFlight(): boolean {
     return this.#inFlight;
   }
-  /** When the one under way was given out. */
-  get inFlightSinceMs(): number {
-    return this.#atMs;
+  /** When the one under way was given out, or some of it was last seen to go. */
+  get lastProgressMs(): number {
+    return this.#movedMs;
+  }
+  /** Some of it has gone. */
+  handleProgress(nowMs: number): void {
+    this.#movedMs = nowMs;
   }
   get counters(): {
     readonly frames: number;
@@ -138,6 +143,7 @@ export class Batch {
     if (!any) return false;
     this.#inFlight = true;
     this.#atMs = nowMs;
+    this.#movedMs = nowMs;
     return true;
   }
 

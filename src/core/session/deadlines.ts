@@ -9,6 +9,8 @@ import { State } from "./transitions.ts";
 interface Times {
   handshake: number;
   sendStall: number;
+  /** Somebody should look whether some of what is being written has gone. */
+  sendLook: number;
   /** Our own reader has paused the connection for too long. */
   reader: number;
   silence: number;
@@ -33,7 +35,14 @@ const ORDER: readonly Deadline[] = [
   "streams",
   "caps",
   "keepalive",
+  "sendLook",
 ];
+/** How often that is in the time after which a send counts as stalled. */
+const LOOKS = 4;
+/** For so many times between PINGs after its last byte the other side counts as heard; */
+const HEARD_PINGS = 1.5;
+/** and then a send may stand still so many times as long. */
+const HEARD_STALLS = 10;
 
 export class Deadlines {
   readonly #limits: Timing;
@@ -47,6 +56,8 @@ export class Deadlines {
   lastReadMs: number;
   /** When something was last sent that shows that we are there. */
   lastSentMs: number;
+  /** When somebody last looked for progress. */
+  lastLookMs = 0;
   /** When our FIN went out. */
   finishedMs = 0;
   /** Whether the connection is one that keepalives must hold. */
@@ -68,6 +79,7 @@ export class Deadlines {
     this.#at = {
       handshake: NEVER,
       sendStall: NEVER,
+      sendLook: NEVER,
       reader: NEVER,
       silence: NEVER,
       linger: NEVER,
@@ -82,7 +94,7 @@ export class Deadlines {
     const at = this.#refreshed();
     return Math.min(
       Math.min(at.handshake, at.sendStall, at.reader, at.silence),
-      Math.min(at.linger, at.keepalive, Math.min(at.caps, at.streams)),
+      Math.min(at.linger, at.keepalive, Math.min(at.caps, at.streams, at.sendLook)),
     );
   }
 
@@ -90,6 +102,21 @@ export class Deadlines {
   passed(nowMs: number): Deadline | undefined {
     const at = this.#refreshed();
     return ORDER.find((deadline) => nowMs >= at[deadline]);
+  }
+
+  /**
+   * The system takes nothing for as long as its own buffer is too full, and on a slow link that is long: where the other side
+   * can be heard with PING it lives, and has more time.
+   */
+  #stallMs(x1: boolean): number {
+    const { sendStallMs, keepaliveMs } = this.#limits;
+    const { lastProgressMs } = this.#outbound;
+    if (!x1) return lastProgressMs + sendStallMs;
+    const heardMs = this.lastReadMs + HEARD_PINGS * keepaliveMs;
+    return Math.max(
+      lastProgressMs + sendStallMs,
+      Math.min(heardMs, lastProgressMs + HEARD_STALLS * sendStallMs),
+    );
   }
 
   #refreshed(): Readonly<Times> {
@@ -108,7 +135,10 @@ export class Deadlines {
     const lingering = reading && state === State.FINISHED;
     const silenceMs = x1 ? Math.max(limits.silenceMs, 2 * limits.keepaliveMs) : limits.silenceMs;
     at.handshake = handshaking ? this.#startedMs + limits.handshakeTimeoutMs : NEVER;
-    at.sendStall = outbound.inFlight ? outbound.inFlightSinceMs + limits.sendStallMs : NEVER;
+    at.sendStall = outbound.inFlight ? this.#stallMs(x1) : NEVER;
+    at.sendLook = outbound.inFlight
+      ? Math.max(outbound.lastProgressMs, this.lastLookMs) + limits.sendStallMs / LOOKS
+      : NEVER;
     at.reader = reading ? NEVER : pausedMs + limits.silenceMs;
     at.silence = waiting ? this.lastReadMs + silenceMs : NEVER;
     at.linger = lingering ? Math.max(this.finishedMs, this.lastReadMs) + limits.lingerMs : NEVER;

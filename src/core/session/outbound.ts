@@ -66,8 +66,12 @@ export class Outbound {
     return this.#partial !== undefined || this.#turns.size + this.#control.length > 0;
   }
   /** When the batch under way was given out. */
-  get inFlightSinceMs(): number {
-    return this.#batch.inFlightSinceMs;
+  get lastProgressMs(): number {
+    return this.#batch.lastProgressMs;
+  }
+  /** Some of the batch under way has gone to the system. */
+  handleProgress(nowMs: number): void {
+    if (this.inFlight) this.#batch.handleProgress(nowMs);
   }
   /** Nothing is open and nothing is under way. */
   get idle(): boolean {

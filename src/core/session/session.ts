@@ -288,6 +288,11 @@ export class Session {
     this.#checkDrained();
   }
 
+  /** Some of the batch that is being written has gone to the system: the send does not stand still. */
+  handleProgress(nowMs: number): void {
+    this.#outbound.handleProgress(nowMs);
+  }
+
   handleTimeout(nowMs: number): void {
     this.#lifecycle.nowMs = nowMs;
     if (this.closed) return;
@@ -310,6 +315,9 @@ export class Session {
         break;
       case "caps":
         this.#intake.handleNoCaps();
+        break;
+      case "sendLook":
+        this.#deadlines.lastLookMs = nowMs;
         break;
       case "keepalive":
         if (this.peer) this.probe(nowMs);

@@ -27,6 +27,7 @@ class BunConn implements Conn {
   readonly remote: Address;
   readonly local: Address;
   readonly directRead: boolean;
+  writeProgress = 0;
   readonly #socket: Socket<Data>;
   readonly #fd: number;
   #sink: Sink | undefined;
@@ -134,6 +135,7 @@ class BunConn implements Conn {
         return;
       }
       writing.offset += written;
+      this.writeProgress += written;
       if (writing.offset < part.length) return; // the rest at the next drain
       writing.index++;
       writing.offset = 0;

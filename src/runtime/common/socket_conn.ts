@@ -96,6 +96,12 @@ export class SocketConn implements Conn {
     });
   }
 
+  get writeProgress(): number | undefined {
+    // What net.Socket itself looks at for its time-out: bytes that wait to be written, counted down as they go.
+    return (this.#socket as { _handle?: { readonly writeQueueSize?: number } | null })._handle
+      ?.writeQueueSize;
+  }
+
   closeWrite(): Promise<void> {
     return new Promise((resolve) => {
       if (this.#socket.destroyed || this.#socket.writableEnded) resolve();

@@ -17,6 +17,7 @@ class DenoConn implements Conn {
   readonly remote: Address;
   readonly local: Address;
   readonly directRead: boolean;
+  writeProgress = 0;
   readonly #conn: DenoTcpConn;
   #sink: Sink | undefined;
   #paused: (() => void) | undefined;
@@ -83,8 +84,11 @@ class DenoConn implements Conn {
       throw new ConnectionError("ASOC_CONNECTION_LOST", "Cannot write: the connection is closed");
     }
     for (const part of parts) {
-      let written = await this.#conn.write(part);
-      while (written < part.length) written += await this.#conn.write(part.subarray(written));
+      for (let written = 0; written < part.length; ) {
+        const taken = await this.#conn.write(written === 0 ? part : part.subarray(written));
+        written += taken;
+        this.writeProgress += taken;
+      }
     }
   }
 

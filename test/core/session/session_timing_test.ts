@@ -105,6 +105,21 @@ test("a send without progress for 10 s closes the connection and fails the strea
   assert.equal(stream.done, true);
 });
 
+test("a write that takes long is no stall while some of it goes: somebody looks four times in 10 s", () => {
+  const pair = SessionPair.open();
+  pair.dialler.blocked = true;
+  pair.dialler.send(patternBytes(3 * MiB));
+  for (let look = 1; look <= 20; look++) {
+    pair.advance(2500);
+    pair.dialler.session.handleProgress(pair.nowMs);
+  }
+  assert.equal(pair.dialler.closedWith(), undefined);
+  pair.advance(9999);
+  assert.equal(pair.dialler.closedWith(), undefined);
+  pair.advance(1);
+  assert.equal(pair.dialler.closedWith(), "ASOC_SEND_STALLED");
+});
+
 test("silence of 30 s on an open stream closes the connection; a byte in between does not count as silence", () => {
   const fed = FedSession.open();
   fed.feed(data(1, 0, GOOD), header(FrameType.DATA, 1, 1, 100));
