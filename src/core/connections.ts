@@ -11,7 +11,7 @@ import { Callers } from "./callers.ts";
 import type { Connection } from "./connection.ts";
 import { ConnectionKeys } from "./connection_keys.ts";
 import type { ResumeAnswer } from "./delivery.ts";
-import type { Doorkeeper } from "./doorkeeper.ts";
+import type { Doorkeeper, DoorReason } from "./doorkeeper.ts";
 import { Driver } from "./driver.ts";
 import { AsocError, ClosedError, ConnectionError, describe, LimitError } from "./errors.ts";
 import { IncomingStream, type Tensor } from "./incoming.ts";
@@ -330,12 +330,15 @@ export class Connections {
 
   /** Whether connections from there are refused now, whatever they say: asked before anything is made for one. */
   isShut(remote: Address): boolean {
+    const nowMs = this.#runtime.clock.nowMs();
     const forbidden = this.#door.hostRefusal(remote.host);
-    const refused = this.#closing
+    let refused: DoorReason | undefined = this.#closing
       ? "closing"
       : forbidden
         ? "forbidden"
-        : this.#admission.shut(remote.host, this.#runtime.clock.nowMs());
+        : this.#admission.shut(remote.host, nowMs);
+    if (!refused && this.#admission.crowded && !whoMakesRoom(this.#connections, nowMs))
+      refused = "too many handshakes";
     if (refused) this.#door.turnedAway(remote, refused, forbidden);
     return refused !== undefined;
   }

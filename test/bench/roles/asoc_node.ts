@@ -97,8 +97,17 @@ async function senderTo(port: number): Promise<Sender> {
     await made.peers.wait(1);
     sender = { node: made, id, incoming: made.incoming[Symbol.asyncIterator]() };
     senders.set(port, sender);
+    void tellLosses(made);
   }
   return sender;
+}
+
+/** A connection that is lost in the midst of a measurement is part of its result. */
+async function tellLosses(sender: AsocNode): Promise<void> {
+  for await (const event of sender.events()) {
+    if (event.kind === "left") say({ event: "left", reason: event.reason, code: event.error?.code });
+    else if (event.kind === "dialFailed") say({ event: "dialFailed", message: event.error.message });
+  }
 }
 
 async function send({
