@@ -80,11 +80,16 @@ export function transportContract(host: ContractHost): void {
     );
     const sink = new RecordingSink(1024);
     try {
-      const dialled = await host.settle(transport.dial(listener.address, { timeoutMs: 2000 }));
-      dialled.start(sink);
-      await host.settle(sink.over);
-      dialled.abort();
-      assert.deepEqual(asked, [{ host: dialled.local.host, port: dialled.local.port }]);
+      // With TLS who dials hears of it while it dials.
+      const dialling = transport.dial(listener.address, { timeoutMs: 2000 }).catch(() => undefined);
+      const dialled = await host.settle(dialling);
+      if (dialled) {
+        dialled.start(sink);
+        await host.settle(sink.over);
+        dialled.abort();
+        assert.deepEqual(asked, [{ host: dialled.local.host, port: dialled.local.port }]);
+      }
+      assert.equal(asked.length, 1);
       assert.deepEqual(taken, []);
     } finally {
       await listener.close();

@@ -12,7 +12,7 @@ transportContract({
     ...transport,
     capabilities: { ...transport.capabilities, directRead: false },
     dial: (to, options) => transport.dial(to, { ...options, tls: config }),
-    listen: (at, accept) => transport.listen(at, accept, listenOf(config)),
+    listen: (at, accept, _tls, isShut) => transport.listen(at, accept, listenOf(config), isShut),
   }),
   host: "127.0.0.1",
   settle: (promise) => promise,
