@@ -403,6 +403,7 @@ export class Connections {
         isLegacy: (peerId) => this.#callers.isLegacy(peerId),
         mustProve: (peerId) => this.#callers.mustProve(peerId, target, dialled),
         bookOf: (peerId) => this.#resuming.bookOf(formatNodeId(peerId), connection),
+        refusal: (said, baseOffset) => this.#door.arrivalRefusal(connection, said, baseOffset),
         admit: (peerNodeId, peerChallenge) => {
           helloId = formatNodeId(peerNodeId);
           return (
@@ -417,7 +418,11 @@ export class Connections {
       direction: target ? "outbound" : "inbound",
       sinceMs: clock.nowMs(),
       remote: conn.remote,
-      access: this.#door.peer(conn, target !== undefined, () => connection.link?.nodeId ?? helloId),
+      access: this.#door.peer(
+        conn,
+        target !== undefined,
+        () => connection.link?.nodeId ?? helloId ?? (session.peer && formatNodeId(session.peer.uuid)),
+      ),
       target,
       dialled,
       challenge,
@@ -428,6 +433,7 @@ export class Connections {
       asked: new Map(),
     };
     this.#connections.add(connection);
+    this.#useQuotas(connection);
     connection.driver.start();
   }
 
@@ -498,7 +504,7 @@ export class Connections {
         connection.outgoing.get(event.stream)?.notify();
         break;
       case "streamFailed":
-        if (event.error.code === "ASOC_QUOTA_EXCEEDED") this.#door.overQuota(connection);
+        this.#door.streamFailed(connection, event.error);
         if (connection.link) {
           this.#listener.emit({
             kind: "streamFailed",
@@ -508,13 +514,8 @@ export class Connections {
           });
         }
         break;
-      case "resumed": {
-        // `Resuming` has heard of it from the book; the rules may be other ones than when it began.
-        const { stream } = event;
-        const refusal = this.#door.arrivalRefusal(connection, stream.description, stream.baseOffset);
-        if (refusal) connection.driver.refuse(stream, refusal);
-        break;
-      }
+      case "resumed":
+        break; // `Resuming` has heard of it from the book
       case "cut":
         this.#resuming.handleCut(connection, event.stream, event.error);
         break;
@@ -614,15 +615,6 @@ export class Connections {
     if (!link) return; // streams exist on open sessions only
     const peer = peerOf(link);
     const description = stream instanceof InboundTensor ? stream.description : undefined;
-    const refusal = this.#door.arrivalRefusal(connection, description);
-    if (refusal) {
-      if (stream instanceof InboundTensor) connection.driver.refuse(stream, refusal);
-      else {
-        connection.driver.giveUp(stream, refusal.message);
-        this.#listener.emit({ kind: "streamFailed", peer, streamId: stream.id, error: refusal });
-      }
-      return;
-    }
     const memory = this.#config.memoryFor?.({ peer, streamId: stream.id, description });
     if (memory) {
       try {

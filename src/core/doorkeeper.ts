@@ -42,6 +42,7 @@ export class Doorkeeper {
   readonly access: Access;
   readonly audit: AuditTrail;
   readonly #emit: (event: NodeEvent) => void;
+  #lastFailure: AsocError | undefined;
   readonly #refused: Record<string, number> = {};
 
   constructor(access: Access, audit: AuditTrail, emit: (event: NodeEvent) => void) {
@@ -142,7 +143,7 @@ export class Doorkeeper {
 
   // --- what peers do in their sessions
 
-  /** Why a tensor that begins, or goes on from `baseOffset`, may not be taken; undefined: it may. It is noted here. */
+  /** Why a tensor that begins, or goes on from `baseOffset`, may not be taken; undefined: it may. */
   arrivalRefusal(
     connection: Known,
     said: TensorDescription | undefined,
@@ -152,14 +153,20 @@ export class Doorkeeper {
     const { permissions, bytesLeft } = connection.access;
     const topic = said?.topic ?? "";
     if (!permissions.maySend(topic)) {
-      const error = forbidden(`Cannot take a tensor of topic ${JSON.stringify(topic)}`, permissions.rule);
-      this.denied(connection, "send", topic);
-      return error;
+      return forbidden(`Cannot take a tensor of topic ${JSON.stringify(topic)}`, permissions.rule, topic);
     }
     // What does not say how long it is ends when the quota does.
     if (bytesLeft > 0 && (said?.totalBytes ?? baseOffset) - baseOffset <= bytesLeft) return undefined;
-    this.overQuota(connection);
     return quotaExceeded(permissions.rule);
+  }
+
+  /** A stream of the peer's has failed: noted where that was not allowed, or beyond its quota. */
+  streamFailed(connection: Known, error: AsocError): void {
+    if (error === this.#lastFailure) return; // of a transfer that went on: it fails as the old stream and as the new one
+    this.#lastFailure = error;
+    const { topic } = error.details;
+    if (error.code === "ASOC_FORBIDDEN") this.denied(connection, "send", String(topic ?? ""));
+    if (error.code === "ASOC_QUOTA_EXCEEDED") this.#overQuota(connection);
   }
 
   /** Throws AuthError ASOC_FORBIDDEN where the peer may not get tensors of `topic`. */
@@ -189,8 +196,7 @@ export class Doorkeeper {
     });
   }
 
-  /** A stream failed here because its sender's quota is used up. */
-  overQuota(connection: Known): void {
+  #overQuota(connection: Known): void {
     const { rule, binding } = connection.access.permissions;
     const facts = { rule, binding };
     this.#noteOf(connection, {
@@ -219,12 +225,12 @@ function whoOf({ access }: Pick<Known, "access">, claimed?: string): AuditWho {
   };
 }
 
-function forbidden(what: string, rule: string): AuthError {
+function forbidden(what: string, rule: string, topic?: string): AuthError {
   const why =
     rule === "default"
       ? "no access rule allows it"
       : `the access rule ${JSON.stringify(rule)} does not allow it`;
-  return new AuthError("ASOC_FORBIDDEN", `${what}: ${why}`, { details: { rule } });
+  return new AuthError("ASOC_FORBIDDEN", `${what}: ${why}`, { details: { rule, topic } });
 }
 
 function quotaExceeded(rule: string): LimitError {

@@ -144,6 +144,22 @@ for (const extension of [true, false]) {
   });
 }
 
+test("a small tensor that is not allowed is never confirmed, although it is whole before anybody hears of it", async () => {
+  const { world, server, alice, audit } = await pair({
+    rules: [{ match: { nodeId: ALICE }, maySend: ["metrics/**"] }],
+  });
+  await world.meet(1, server, alice);
+  const seen = takeAll(server);
+  const sends = Array.from({ length: 50 }, (_, value) =>
+    codeOf(alice.node.send(server.node.id, Uint8Array.of(value), { topic: "weights/1" })),
+  );
+  assert.deepEqual(new Set(await world.time.settle(Promise.all(sends))), new Set(["ASOC_FORBIDDEN"]));
+  assert.deepEqual(seen, []);
+  assert.equal(server.node.stats.audited.find(({ what }) => what === "permission.denied")?.count, 50);
+  assert.equal(told(audit, "permission.denied").length, 5, "the rest is a count");
+  await world.finish();
+});
+
 test("a tap that a rule does not allow gets nothing, where the node's own list would grant it", async () => {
   const { world, server, alice, audit } = await pair(
     { rules: [{ match: { nodeId: ALICE }, mayTap: ["kv/*"] }] },

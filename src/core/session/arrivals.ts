@@ -27,7 +27,7 @@ export class Arrivals {
 
   constructor(config: SessionConfig, sender: RecordSender, events: SessionEvents) {
     this.#config = config;
-    this.#context = { pool: config.pool, limits: config.limits, copiedBytes: 0 };
+    this.#context = { pool: config.pool, limits: config.limits, copiedBytes: 0, refusal: config.refusal };
     this.#sender = sender;
     this.#events = events;
     this.#v1 = new Inbound(this.#context, config.limits, {

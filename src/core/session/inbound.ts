@@ -85,6 +85,11 @@ export class Inbound {
         this.#fail(id, undefined, tooManyStreams(id, this.#limits.maxInboundStreams), isEnd);
         return;
       }
+      const refused = this.#context.refusal?.(undefined, 0);
+      if (refused) {
+        this.#fail(id, undefined, refused, isEnd);
+        return;
+      }
       stream = new InboundStream(id, this.#context);
       this.#open.set(id, stream);
       this.#events.started(stream);

@@ -1,6 +1,14 @@
 /** What streams on their way in need to know of their session. */
+import type { AsocError } from "../errors.ts";
 import type { TensorMemory } from "../tensor/memory_account.ts";
 import type { CreditWindow } from "./credit_window.ts";
+import type { TensorDescription } from "./description.ts";
+
+/** `description`: undefined for a stream of v1. */
+export type StreamRefusal = (
+  description: TensorDescription | undefined,
+  baseOffset: number,
+) => AsocError | undefined;
 
 /** Counts what comes; false: there is no room for that much. */
 export interface ByteQuota {
@@ -11,6 +19,8 @@ export interface InboundContext {
   /** Replaced before the first stream. */
   pool: TensorMemory;
   readonly limits: { readonly maxTensorBytes: number; readonly maxChunkAheadBytes: number };
+  /** Why a stream may not begin, or go on from `baseOffset`; undefined: it may. Asked before anything of it counts. */
+  readonly refusal?: StreamRefusal | undefined;
   /** What the other side may send in all; undefined: as much as it likes. */
   quota?: ByteQuota | undefined;
   /** Bytes that moved because a buffer grew or the way of reading changed. */

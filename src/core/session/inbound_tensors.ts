@@ -206,9 +206,16 @@ export class InboundTensors {
     const limit = this.#limits.maxInboundStreams;
     if (this.#open.size + this.#skipped.size >= limit) throw tooManyStreams(id, limit);
     const description = describeOpen(record);
+    // Now, and not when its reader hears of it: a small tensor is whole, and confirmed, by then.
+    const refused = this.#context.session.refusal?.(description, record.baseOffset);
+    if (refused && record.baseOffset === 0) throw refused;
     const known = beginTransfer(this.#book, id, description, record.baseOffset, (broken) =>
       this.settleFailed(broken, notResumed()),
     );
+    if (refused) {
+      if (known) this.settleFailed(known, refused);
+      throw refused;
+    }
     const stream =
       known ?? new InboundTensor(id, description, record.transferId, this.#context, this.#crypto);
     if (known) known.resume(id, this.#context);

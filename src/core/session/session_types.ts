@@ -6,6 +6,7 @@ import type { TensorMemory } from "../tensor/memory_account.ts";
 import type { CapsRecord } from "../wire/records/caps.ts";
 import type { KeyGrant, KeyReceipt } from "../wire/records/key.ts";
 import type { TapRecord, UntapRecord } from "../wire/records/tap.ts";
+import type { StreamRefusal } from "./inbound_context.ts";
 import type { InboundStream } from "./inbound_stream.ts";
 import type { InboundTensor } from "./inbound_tensor.ts";
 import type { X1Config } from "./negotiation.ts";
@@ -42,6 +43,8 @@ export interface SessionConfig {
   readonly mustProve?: (nodeId: Uint8Array | undefined) => boolean;
   /** Whether the dialler with that id has come without CAPS before: then nobody waits for it. */
   readonly isLegacy?: (nodeId: Uint8Array) => boolean;
+  /** Why a stream of the other side may not begin, see `InboundContext`. */
+  readonly refusal?: StreamRefusal;
   /** Asked once about an authentic HELLO: an error refuses it. */
   readonly admit?: (nodeId: Uint8Array, challenge: number) => AsocError | undefined;
 }
