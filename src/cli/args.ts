@@ -57,6 +57,10 @@ export const JOIN_FLAGS: Flags = {
     value: "allow|deny",
     help: "peers of version 0.1, which cannot prove themselves (default allow)",
   },
+  rotation: {
+    value: "accept|refuse",
+    help: "keys that a peer's rotation brings (default accept; see asoc key)",
+  },
   tap: { value: "GLOB", multiple: true, help: "topics that peers may ask copies of (default: none)" },
   ...TLS_FLAGS,
 };

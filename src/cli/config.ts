@@ -48,6 +48,7 @@ export interface NodeSettings {
   readonly auditLog: string | undefined;
   readonly accessFile: string | undefined;
   readonly legacy: "allow" | "deny" | undefined;
+  readonly rotation: "accept" | "refuse" | undefined;
   /** Globs that peers may tap. */
   readonly tap: readonly string[];
   /** Undefined: connections are not encrypted. */
@@ -119,6 +120,7 @@ const SCHEMAS = {
     .refine((topic) => topic.isWellFormed() && Buffer.byteLength(topic) <= MAX_TOPIC_BYTES)
     .describe(`a text of 1 to ${MAX_TOPIC_BYTES} bytes`),
   legacy: z.enum(["allow", "deny"]).describe("allow or deny"),
+  rotation: z.enum(["accept", "refuse"]).describe("accept or refuse"),
   ipAddress: z
     .string()
     .refine((text) => isIP(text) !== 0)
@@ -219,6 +221,7 @@ export async function nodeSettings(args: Args, env: Environment, defaultPort: nu
     auditLog: flag("path", args, "audit-log"),
     accessFile: flag("path", args, "access"),
     legacy: flag("legacy", args, "legacy"),
+    rotation: flag("rotation", args, "rotation"),
     tap: args.list("tap").map((glob) => check("glob", "--tap", glob)),
     tls: await tlsSettings(args, env),
   };

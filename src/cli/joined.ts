@@ -67,7 +67,8 @@ export async function withNode(settings: NodeSettings, output: Output, job: Job)
       discoveryPort,
       tls,
     };
-    node = await join({ ...options, ...security.options, keyStore: store }).catch((error) => {
+    const { rotation } = settings;
+    node = await join({ ...options, ...security.options, keyStore: store, rotation }).catch((error) => {
       throw joinError(error, settings);
     });
     security.guard(node, job.stays);

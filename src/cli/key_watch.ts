@@ -76,13 +76,13 @@ export class KeyWatch {
 
   /** Reads a file again if it is another one than it was. */
   #look(): void {
-    for (const [file, before] of this.#files) {
+    for (const file of this.#files.keys()) {
       stat(file).then(
         ({ mtimeMs, size, ino, mode }) => {
           const seen = [mtimeMs, size, ino, mode].join();
           if (seen === this.#files.get(file)) return;
           this.#files.set(file, seen);
-          if (before !== "") this.#read(false);
+          this.#read(false); // the first time too: it may have changed since the keys were read
         },
         // It is being replaced, was taken away, or is not there yet: the keys that there are stay.
         () => this.#files.set(file, "absent"),

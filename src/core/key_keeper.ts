@@ -131,7 +131,7 @@ export class KeyKeeper {
     if (known.state !== "accepted" || demoted?.id !== id || endMs === undefined) return this.#held();
     const end = demoted.endMs === undefined ? endMs : Math.min(demoted.endMs, endMs);
     ring.setEnd(id, end, unixMs);
-    this.#tools.changed("ended", { id, epoch }, peer, await this.#unsaved());
+    this.#tools.changed("limited", { id, epoch }, peer, await this.#unsaved());
     return receipt;
   }
 

@@ -29,6 +29,9 @@ export type KeyChange =
   | "added"
   | "current"
   | "revoked"
+  /** Its end was set. */
+  | "limited"
+  /** It has come to its end. */
   | "ended"
   | "offered"
   | "takenBack"

@@ -27,6 +27,8 @@ export class NodeKeys {
   readonly #tools: Tools;
   readonly #keeper: KeyKeeper;
   readonly #rotator: KeyRotator;
+  /** Ids of the keys that held when that was last looked at. */
+  readonly #valid = new Set<string>();
   #timer: Timer | undefined;
   #closed = false;
   /** @internal */ readonly ring: KeyRing;
@@ -95,7 +97,7 @@ export class NodeKeys {
    */
   async setEnd(id: string, notAfterMs: number | undefined): Promise<void> {
     this.ring.setEnd(id, notAfterMs, this.#runtime.clock.unixMs());
-    await this.#kept("ended", id);
+    await this.#kept("limited", id);
   }
 
   /** The id of a key, whether it is one of these or not. */
@@ -173,11 +175,29 @@ export class NodeKeys {
     this.#look();
   }
 
+  /** Tells of keys whose time is over since the last look. */
+  #tellEnded(unixMs: number): void {
+    for (const { id, epoch, state, valid, notAfterMs } of this.ring.list(unixMs)) {
+      if (valid) this.#valid.add(id);
+      else if (this.#valid.delete(id) && state !== "revoked" && notAfterMs !== undefined)
+        this.#tools.emit({
+          kind: "key",
+          change: "ended",
+          keyId: id,
+          epoch,
+          peer: undefined,
+          kept: true,
+          error: undefined,
+        });
+    }
+  }
+
   #look(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
     if (this.#closed) return;
     const { clock } = this.#runtime;
+    this.#tellEnded(clock.unixMs());
     const againMs = this.#tools.end();
     const unixMs = clock.unixMs();
     const nextMs = this.ring.nextChangeMs(unixMs);

@@ -276,7 +276,7 @@ for (const runtime of RUNTIMES) {
   });
 
   test(`${runtime}: another key in ~/.asoc/api_key is current from then on, and the one before is believed for a day`, {
-    timeout: 30_000,
+    timeout: 60_000,
   }, async () => {
     await using home = await homeWith();
     await using elsewhere = await homeWith(OTHER);
@@ -307,13 +307,13 @@ for (const runtime of RUNTIMES) {
     const addresses = await Promise.all(nodes.map(async (node) => (await ready(node)).address));
     const words = ["--host", "127.0.0.1", "--no-discovery", "--peers", addresses.join(), "--json"];
     const dry = rotator.asoc(runtime, ["key", "rotate", "--dry-run", ...words], NO_VARIABLE);
-    assert.equal(await dry.exitWithin(), 0, dry.stderr);
+    assert.equal(await dry.exitWithin(60_000), 0, dry.stderr);
     assert.deepEqual(
       dry.events.filter((event) => event.event === "rotated").map(({ result }) => result),
       Array(3).fill("hasKey"),
     );
     const rotation = rotator.asoc(runtime, ["key", "rotate", "--grace", "1h", ...words], NO_VARIABLE);
-    assert.equal(await rotation.exitWithin(), 0, rotation.stderr);
+    assert.equal(await rotation.exitWithin(60_000), 0, rotation.stderr);
     const { switched, keyId, oldKeyId } = await event(rotation, "rotation");
     assert.equal(switched, true);
     assert.deepEqual(
@@ -344,10 +344,10 @@ test("asoc key rotate says who cannot follow, changes nothing then, and leaves t
   const { address } = await ready(node);
   const away = ["--peers", `${address},127.0.0.1:9`, "--host", "127.0.0.1", "--no-discovery", "--wait", "3s"];
   const stopped = rotator.asoc("node", ["key", "rotate", ...away], NO_VARIABLE);
-  assert.equal(await stopped.exitWithin(), 1, stopped.stderr);
+  assert.equal(await stopped.exitWithin(60_000), 1, stopped.stderr);
   assert.match(stopped.stderr, /Nothing was changed: 0 peers cannot follow, and 1 were not found/);
   const rotated = rotator.asoc("node", ["key", "rotate", "--yes", ...away], NO_VARIABLE);
-  assert.equal(await rotated.exitWithin(), 0, rotated.stderr);
+  assert.equal(await rotated.exitWithin(60_000), 0, rotated.stderr);
   assert.match(rotated.stdout, /switched\nkey \S+ signs; \S+ is believed until /);
   // It has no file to write to, and says so.
   const told = await node.waitFor((one) => one.event === "key" && one.change === "current");
