@@ -10,6 +10,7 @@ test("64 idle sockets do not keep a real peer out: the oldest handshake makes wa
   const stranger = world.host();
   const idle = [];
   for (let i = 0; i < 64; i++) idle.push(await dialSilently(stranger, { host: b.host.address, port: PORT }));
+  await world.time.run(300); // which each handshake has to itself
   const a = await world.start({ peers: [world.addressOf(b.host)], discovery: false });
   await world.time.until(() => a.node.peers.size === 1 && b.node.peers.size === 1, 1000);
   await world.time.run(10);
