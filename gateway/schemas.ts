@@ -52,7 +52,7 @@ export const peerSchema = z
     runtime: z
       .string()
       .nullable()
-      .openapi({ description: "Null where the node does not know it: peers do not tell it yet." }),
+      .openapi({ description: "As the peer says it; null for a v0.1 peer, and until it has been said." }),
     protocol: z.enum(["x1", "v0.1"]),
     since: time.nullable(),
     roundTripMs: z.number().nullable(),

@@ -102,6 +102,7 @@ function makeRegistry(state: GatewayState): Registry {
     "Frames of unknown types that were passed over",
     () => node.stats.unknownFrames,
   );
+  counter("credit_stalls_total", "Times a stream waited for credit", () => node.stats.creditStalls);
   counter("copied_bytes_total", "Payload bytes that were copied on arrival", () => node.stats.copiedBytes);
   add(
     Counter,

@@ -11,12 +11,11 @@ export function timeText(ms: number): string {
 
 export function peerJson(peer: Peer, counters: PeerCounters) {
   const sinceMs = counters.sinceMs(peer.id);
-  const runtime: unknown = "runtime" in peer ? peer.runtime : undefined;
   return {
     id: peer.id,
     nodeId: peer.nodeId ?? null,
     address: formatAddress(peer.address),
-    runtime: typeof runtime === "string" ? runtime : null,
+    runtime: peer.runtime ?? null,
     protocol: peer.protocol === "x1" ? ("x1" as const) : ("v0.1" as const),
     since: sinceMs === undefined ? null : timeText(sinceMs),
     roundTripMs: peer.roundTripMs ?? null,

@@ -211,6 +211,7 @@ export class Connections {
 
   #heard({ link, driver }: Connection): void {
     if (!link) return;
+    link.agent = driver.session.agent; // said before the PONG that this is about
     link.roundTripMs = driver.session.roundTripMs;
     link.clockSkewMs = driver.session.clockSkewMs;
     this.#swarm.handleConfirmed(link);
@@ -582,7 +583,11 @@ export class Connections {
       this.#useQuotas(connection);
       this.#door.opened(connection, caps !== undefined, tls);
       // Its answer says how far away the peer is, before anybody wants to know.
-      if (caps) connection.driver.session.probe(this.#runtime.clock.nowMs());
+      if (caps) {
+        const { name, version } = this.#runtime;
+        connection.driver.session.introduce(`${name} ${version}`);
+        connection.driver.session.probe(this.#runtime.clock.nowMs());
+      }
     }
     const key = this.#keys.opened(connection);
     if (!key) this.#listener.keysChanged();

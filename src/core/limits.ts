@@ -207,6 +207,8 @@ export const MAX_FILE_METADATA_BYTES = 4 * KiB;
 export const MAX_USER_METADATA_BYTES = 8 * KiB;
 /** Digest of a tensor, of algorithms yet to come too. */
 export const MAX_DIGEST_BYTES = 64;
+/** Text of AGENT. */
+export const MAX_AGENT_BYTES = 64;
 /** Reason of RESET and STOP, text of ERROR. */
 export const MAX_REASON_BYTES = 256;
 /** Keys of a ring that are believed at once: what a HELLO or a beacon of a stranger costs. */

@@ -13,6 +13,7 @@ const NONE: SessionCounters = {
   copiedBytes: 0,
   grownBytes: 0,
   coalescedBytes: 0,
+  creditStalls: 0,
 };
 const NAMES = Object.keys(NONE) as CounterName[];
 

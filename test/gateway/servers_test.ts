@@ -21,6 +21,11 @@ const MiB = 1024 * KiB;
 /** Of the near gateway. */
 const LIMITS = { recentBytes: 8 * MiB, uploadStallMs: 5000 };
 
+interface PeerRow {
+  readonly id: string;
+  readonly protocol: string;
+  readonly runtime: string | null;
+}
 interface StreamRow {
   readonly id: number;
   readonly direction: string;
@@ -56,11 +61,17 @@ for (const runtime of RUNTIMES) {
       assert.match(String(health.runtime), new RegExp(`^${runtime} `));
       const node = (await getJson(`${near}/v1/node`)) as { id: string; stats: object };
       assert.equal(node.id, pair.near.id);
-      const { peers } = (await getJson(`${near}/v1/peers`)) as { peers: { id: string; protocol: string }[] };
+      const { peers } = (await getJson(`${near}/v1/peers`)) as { peers: PeerRow[] };
       assert.deepEqual(
         peers.map(({ id, protocol }) => [id, protocol]),
         [[pair.far.id, "x1"]],
       );
+      // It says so in its session, as soon as that has begun.
+      const said = await until(
+        async () => ((await getJson(`${near}/v1/peers`)) as { peers: PeerRow[] }).peers[0]?.runtime ?? "",
+        (text) => text !== "",
+      );
+      assert.match(said, new RegExp(`^${runtime} `));
       const peer = (await getJson(`${near}/v1/peers/${pair.far.id.slice(0, 13)}`)) as { id: string };
       assert.equal(peer.id, pair.far.id);
       const unknown = await problemOf(await fetch(`${near}/v1/peers/nobody`));

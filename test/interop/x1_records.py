@@ -185,6 +185,20 @@ class Error(Plain):
 
 
 @dataclass(frozen=True)
+class Agent(Plain):
+    text: str
+    LAYOUT = ("t64",)
+
+    @classmethod
+    def decode(cls, body: Body) -> Self:
+        """It says something."""
+        record = super().decode(body)
+        if not record.text:
+            raise malformed("AGENT without a text")
+        return record
+
+
+@dataclass(frozen=True)
 class KeyNew(Plain):
     counter: int
     sealed: bytes
@@ -219,10 +233,10 @@ class Untap(Plain):
 
 
 Record = (Caps | Proof | Open | Close | Reset | Stop | Credit | Blocked | Ack | ResumeQuery | ResumeAnswer | Ping | Pong
-          | Goaway | Error | KeyNew | KeyAck | Tap | Untap)
+          | Goaway | Error | Agent | KeyNew | KeyAck | Tap | Untap)
 OPS: dict[int, Any] = {
     0x01: Caps, 0x02: Proof, 0x10: Open, 0x11: Close, 0x12: Reset, 0x13: Stop, 0x20: Credit, 0x21: Blocked, 0x22: Ack,
-    0x23: ResumeQuery, 0x24: ResumeAnswer, 0x30: Ping, 0x31: Pong, 0x32: Goaway, 0x33: Error, 0x40: KeyNew,
+    0x23: ResumeQuery, 0x24: ResumeAnswer, 0x30: Ping, 0x31: Pong, 0x32: Goaway, 0x33: Error, 0x34: Agent, 0x40: KeyNew,
     0x41: KeyAck, 0x50: Tap, 0x51: Untap,
 }
 OP_OF = {kind: op for op, kind in OPS.items()}

@@ -168,6 +168,7 @@ export const record = (): fc.Arbitrary<X1Record> =>
     fields({ kind: fc.constant("resume_answer"), transferId: bytes(8), offset: maybe(u64()) }),
     fields({ kind: fc.constantFrom("ping", "pong"), opaque: bytes(8), unixMs: u64() }),
     fields({ kind: fc.constant("goaway"), lastStream: u32(), drainMs: u32(), code: u16() }),
+    fields({ kind: fc.constant("agent"), text: text(64, 1) }),
     fields({ kind: fc.constant("error"), code: u16(), stream: u32(), frameSeq: u32(), text: text(256) }),
     fields({
       kind: fc.constant("key_new"),

@@ -40,7 +40,7 @@ function shortened(record: X1Record): Uint8Array {
 }
 
 /** Kinds whose last field has no length of its own: one byte less is another value, not a fault. */
-const OPEN_ENDED = new Set(["reset", "stop", "error", "key_new", "tap", "untap", "open", "caps"]);
+const OPEN_ENDED = new Set(["reset", "stop", "error", "agent", "key_new", "tap", "untap", "open", "caps"]);
 
 const framing: readonly Rejected[] = [
   { name: "header of a record cut off", payload: Uint8Array.of(0x30, 0, 0), error: BAD },

@@ -168,6 +168,7 @@ export const SAMPLES: readonly { readonly name: string; readonly record: X1Recor
     name: "ERROR",
     record: { kind: "error", code: 5, stream: 7, frameSeq: 3, text: "more DATA than credit: ≤ 1 MiB" },
   },
+  { name: "AGENT", record: { kind: "agent", text: "node 26.10.0" } },
   { name: "KEY_NEW", record: { kind: "key_new", counter: 0, sealed: counting(0, 64) } },
   { name: "KEY_ACK", record: { kind: "key_ack", counter: 1, sealed: counting(0, 24) } },
   { name: "TAP", record: { kind: "tap", glob: "train/**/loss", oneIn: 10, bytesPerSecond: 2 ** 33 } },

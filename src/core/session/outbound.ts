@@ -88,6 +88,9 @@ export class Outbound {
   get openStreams(): number {
     return this.#streams.size;
   }
+  get creditStalls(): number {
+    return this.#tensors.creditStalls;
+  }
   get counters(): Batch["counters"] {
     return this.#batch.counters;
   }

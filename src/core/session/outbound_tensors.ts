@@ -49,6 +49,9 @@ export class OutboundTensors {
     this.#deadlines.add(stream, deadlineAtMs);
   }
 
+  /** How often a stream had bytes to send and no credit for them. */
+  creditStalls = 0;
+
   /** It has its id, and OPEN goes out. */
   handleOpened(stream: OutboundStream, nowMs: number): void {
     this.#unsettled.set(stream.id, stream);
@@ -59,6 +62,7 @@ export class OutboundTensors {
   spend(stream: OutboundStream, wantedBytes: number, nowMs: number): number {
     const allowed = this.#credit.allow(stream, wantedBytes, nowMs);
     if (typeof allowed === "string") {
+      if (allowed !== "hold") this.creditStalls++;
       if (allowed === "connection") this.#awaitCredit.add(stream);
       else if (allowed === "hold") this.#held.add(stream);
       return 0;

@@ -117,6 +117,10 @@ export class Session {
   get keyChannel(): KeyChannel | undefined {
     return this.#records.keys;
   }
+  /** The other side's AGENT; undefined: it has said none. */
+  get agent(): string | undefined {
+    return this.#records.agent;
+  }
   /** Round trip of the last PING that was answered, in ms. */
   get roundTripMs(): number | undefined {
     return this.#records.pings.roundTripMs;
@@ -179,6 +183,7 @@ export class Session {
       copiedBytes: this.#reader.copiedBytes,
       grownBytes: this.#arrivals.grownBytes,
       coalescedBytes,
+      creditStalls: this.#outbound.creditStalls,
     };
   }
 
@@ -385,6 +390,11 @@ export class Session {
   probe(nowMs: number): void {
     this.#deadlines.lastSentMs = nowMs;
     this.#sender.sendRecords(this.#records.pings.ping(this.#config, nowMs));
+  }
+
+  /** AGENT: once, and only for a peer that speaks x1. */
+  introduce(text: string): void {
+    this.#sender.sendRecords({ kind: "agent", text });
   }
 
   /** TAP or UNTAP. */

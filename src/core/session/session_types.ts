@@ -100,4 +100,6 @@ export interface SessionCounters {
   readonly grownBytes: number;
   /** Payload bytes that were put beside their header because they are few; all others go out from where they lie. */
   readonly coalescedBytes: number;
+  /** How often a tensor stream had bytes to send, and waited for CREDIT (RFC-0006). */
+  readonly creditStalls: number;
 }

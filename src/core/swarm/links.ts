@@ -35,6 +35,7 @@ export interface Link {
   /** Whether the other side is known to have it open still, since the newest twin has come (see `twins.ts`). */
   confirmed: "no" | "asked" | "yes";
   /** As of the last PING; undefined before, and for a v0.1 peer. */
+  agent?: string | undefined;
   roundTripMs?: number | undefined;
   clockSkewMs?: number | undefined;
 }
@@ -65,6 +66,8 @@ export interface Peer {
   readonly protocol: "x1" | "v1";
   /** Undefined where the connection is not encrypted. */
   readonly tls?: PeerTls | undefined;
+  /** The runtime that it says it runs on, such as "node 26.10.0"; undefined where it says none. Its own word. */
+  readonly runtime?: string | undefined;
   /** Round trip of the last PING, in ms; undefined before the first, and for a v0.1 peer. */
   readonly roundTripMs: number | undefined;
   /** How far its wall clock is ahead of ours, in ms, as of then. */
@@ -192,6 +195,7 @@ export function peerOf(link: Link): Peer {
     dialledAs: link.dialledAs,
     protocol: link.proven ? "x1" : "v1",
     ...(link.tls ? { tls: link.tls } : {}),
+    runtime: link.agent,
     roundTripMs: link.roundTripMs,
     clockSkewMs: link.clockSkewMs,
   };

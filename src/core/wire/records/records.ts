@@ -7,6 +7,7 @@
 import { ProtocolError } from "../../errors.ts";
 import { MAX_CONTROL_BYTES } from "../../limits.ts";
 import { type AckRecord, readAck, writeAck } from "./ack.ts";
+import { type AgentRecord, readAgent, writeAgent } from "./agent.ts";
 import { type CapsRecord, readCaps, writeCaps } from "./caps.ts";
 import { type CloseRecord, readClose, writeClose } from "./close.ts";
 import { type CreditRecord, readCredit, writeCredit } from "./credit.ts";
@@ -45,6 +46,7 @@ export type X1Record =
   | PingRecord
   | GoawayRecord
   | ErrorRecord
+  | AgentRecord
   | KeyRecord
   | TapRecord
   | UntapRecord;
@@ -65,6 +67,7 @@ const OPS: { readonly [Kind in X1Record["kind"]]: number } = {
   pong: RecordOp.PONG,
   goaway: RecordOp.GOAWAY,
   error: RecordOp.ERROR,
+  agent: RecordOp.AGENT,
   key_new: RecordOp.KEY_NEW,
   key_ack: RecordOp.KEY_ACK,
   tap: RecordOp.TAP,
@@ -121,6 +124,8 @@ export function decodeRecord(raw: RawRecord): X1Record | undefined {
       return readGoaway(from);
     case RecordOp.ERROR:
       return readError(from);
+    case RecordOp.AGENT:
+      return readAgent(from);
     case RecordOp.KEY_NEW:
       return readKey("key_new", from);
     case RecordOp.KEY_ACK:
@@ -205,6 +210,9 @@ function writeBody(record: X1Record, out: FieldWriter): void {
       break;
     case "error":
       writeError(record, out);
+      break;
+    case "agent":
+      writeAgent(record, out);
       break;
     case "key_new":
     case "key_ack":

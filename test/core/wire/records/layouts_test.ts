@@ -41,6 +41,7 @@ const LAYOUTS: readonly (readonly [X1Record, string])[] = [
   [{ kind: "pong", opaque: counting(1, 8), unixMs: 0 }, "31 00 0010 0102030405060708 0000000000000000"],
   [{ kind: "goaway", lastStream: 7, drainMs: 1000, code: 1 }, "32 00 000a 00000007 000003e8 0001"],
   [{ kind: "error", code: 2, stream: 7, frameSeq: 9, text: "ä" }, "33 00 000c 0002 00000007 00000009 c3a4"],
+  [{ kind: "agent", text: "bun 1" }, "34 00 0005 62756e2031"],
   [
     { kind: "key_new", counter: 3, sealed: new Uint8Array(33).fill(5) },
     `40 00 0029 0000000000000003 ${"05".repeat(33)}`,
@@ -64,7 +65,7 @@ test("encodeRecord() lays the small records out as specified", () => {
 });
 
 test("decodeRecords() refuses bytes behind the last field of a record of fixed length", () => {
-  const open = new Set(["reset", "stop", "error", "key_new", "tap", "untap"]);
+  const open = new Set(["reset", "stop", "error", "agent", "key_new", "tap", "untap"]);
   for (const [record] of LAYOUTS) {
     if (open.has(record.kind)) continue;
     assertRefused(extended(record, 0), BAD, /length: expected \d+ bytes, got \d+$/);
