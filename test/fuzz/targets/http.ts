@@ -25,6 +25,7 @@ export class UploadNode extends FakeNode {
   override readonly stats = new Proxy({} as NodeStats, {
     get: (_stats, name) => {
       if (name === "refusedBeacons") return new Map();
+      if (name === "audited") return [];
       return name === "refusedConnections" || name === "taps" ? {} : 0;
     },
   });
