@@ -23,6 +23,7 @@ const SLACK_BYTES = 96 * MiB;
 const FLOOD_CONNECTIONS = 600;
 const FLOOD_BEACONS = 3000;
 const PORT_CLOSED = 1;
+const REDIAL_MS = 50;
 
 function made(scene: Scene, fields: Partial<BeaconFields> = {}): Buffer {
   return beacon({ key: scene.key, community: COMMUNITY, tcpPort: PORT_CLOSED, ...fields });
@@ -44,15 +45,30 @@ async function counted(
   return `refusedBeacons.${reason}`;
 }
 
+/** As a node would: each handshake has 300 ms to itself, and until one makes way a newcomer is turned away. */
+async function dialledAgain(scene: Scene, untilMs: number): Promise<Awaited<ReturnType<Scene["x1"]>>> {
+  for (;;) {
+    try {
+      return await scene.x1();
+    } catch (error) {
+      if (performance.now() > untilMs) throw error;
+      await delay(REDIAL_MS);
+    }
+  }
+}
+
 export const FLOOD_ATTACKS: readonly Attack<Scene>[] = [
   {
     title: "half-open handshakes in every place do not keep a real peer out",
     outcome: "bounded",
     play: async (scene) => {
       const idle: RawPeer[] = [];
-      for (let each = 0; each < 80; each++) idle.push(await RawPeer.connect(scene.victim.port));
+      for (let each = 0; each < 80; each++) {
+        const raw = await RawPeer.connect(scene.victim.port).catch(() => undefined); // cut off already
+        if (raw) idle.push(raw);
+      }
       const startedMs = performance.now();
-      using peer = await scene.x1();
+      using peer = await dialledAgain(scene, startedMs + HANDSHAKE_MS);
       assert.ok(performance.now() - startedMs < HANDSHAKE_MS, "before their time was over");
       assert.equal(peer.raw.ended, false);
       const refused = await scene.says("refused", { code: "ASOC_ADMISSION" });
