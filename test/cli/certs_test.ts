@@ -2,6 +2,10 @@
 import assert from "node:assert/strict";
 import { copyFile, mkdir, readFile, stat } from "node:fs/promises";
 import { test } from "node:test";
+import { resolveTls } from "../../src/certs/options.ts";
+import { COMMON_FLAGS, JOIN_FLAGS, readArgs } from "../../src/cli/args.ts";
+import { nodeSettings } from "../../src/cli/config.ts";
+import { readTls } from "../../src/cli/tls.ts";
 import { type Json, type Process, RUNTIMES, type RuntimeName } from "../support/process.ts";
 import { event, Home, noise, ready } from "./support.ts";
 
@@ -40,6 +44,7 @@ for (const runtime of RUNTIMES) {
       certificateSha256: issued.gpu2?.sha256,
       verified: "certificate",
     });
+    await event(serve, "stream", "received"); // the sender knows before the file has its name
     assert.deepEqual(await readFile(home.path("got", "data.bin")), Buffer.from(noise(100_000)));
     // A certificate of one's own is none of this authority's.
     await mkdir(home.path("self"));
@@ -116,7 +121,20 @@ test("asoc says what is wrong with the flags of TLS", async () => {
     [["certs", "issue", "gpu1"], /there is no authority; asoc certs init makes one/],
     [["certs", "issue", "../x"], /expected a name of letters/],
   ];
-  for (const [args, pattern] of cases) {
+  // In this process, where it is quick; the last ones show how it ends the command.
+  for (const [[command = "", ...words], pattern] of cases) {
+    if (command === "certs") continue;
+    const run = async () => {
+      const found = await nodeSettings(
+        readArgs(command, { ...JOIN_FLAGS, ...COMMON_FLAGS }, words),
+        home.env(),
+        0,
+      );
+      if (found.tls) await resolveTls(await readTls(found.tls));
+    };
+    await assert.rejects(run, pattern, words.join(" "));
+  }
+  for (const [args, pattern] of cases.slice(-3)) {
     const run = home.asoc("node", args);
     assert.equal(await run.exitWithin(), 2, args.join(" "));
     assert.match(run.stderr, pattern);
