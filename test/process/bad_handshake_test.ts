@@ -213,7 +213,10 @@ for (const runtime of RUNTIMES) {
       const id = Buffer.from(victim.peer.id.replaceAll("-", ""), "hex");
       assert.ok(said.equals(frame(TYPE.HELLO, 0, 0, hello(KEY, id, said.subarray(46)))));
       const caps = await raw.take(14 + 104);
-      assert.deepEqual([caps.readUInt8(1), caps.readUInt32BE(10), caps.readUInt8(14)], [TYPE.CONTROL, 104, 1]);
+      assert.deepEqual(
+        [caps.readUInt8(1), caps.readUInt32BE(10), caps.readUInt8(14)],
+        [TYPE.CONTROL, 104, 1],
+      );
       assert.equal(raw.received.length, 0);
       const content = randomBytes(5000);
       raw.send(
