@@ -30,7 +30,7 @@ before(() => {
   run("npm", ["pack", "--pack-destination", folder], ROOT);
   tarball = join(folder, readdirSync(folder).find((name) => name.endsWith(".tgz")) ?? "");
   writeFileSync(join(app, "package.json"), '{ "name": "app", "private": true, "type": "module" }\n');
-  run("npm", ["install", "--no-audit", "--no-fund", tarball], app);
+  run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", tarball], app);
 });
 after(() => rmSync(folder, { recursive: true, force: true }));
 
