@@ -332,14 +332,17 @@ export class Connections {
   /** Whether connections from there are refused now, whatever they say: asked before anything is made for one. */
   isShut(remote: Address): boolean {
     const nowMs = this.#runtime.clock.nowMs();
+    return this.#turnsAway(remote, () => {
+      const refused = this.#admission.shut(remote.host, nowMs);
+      if (refused || !this.#admission.crowded) return refused;
+      return whoMakesRoom(this.#connections, nowMs) ? undefined : "too many handshakes";
+    });
+  }
+
+  /** Whether somebody from there is refused, by `judge` or before it is asked; that is told then. */
+  #turnsAway(remote: Address, judge: () => DoorReason | undefined): boolean {
     const forbidden = this.#door.hostRefusal(remote.host);
-    let refused: DoorReason | undefined = this.#closing
-      ? "closing"
-      : forbidden
-        ? "forbidden"
-        : this.#admission.shut(remote.host, nowMs);
-    if (!refused && this.#admission.crowded && !whoMakesRoom(this.#connections, nowMs))
-      refused = "too many handshakes";
+    const refused = this.#closing ? "closing" : forbidden ? "forbidden" : judge();
     if (refused) this.#door.turnedAway(remote, refused, forbidden);
     return refused !== undefined;
   }
@@ -349,14 +352,8 @@ export class Connections {
     const nowMs = this.#runtime.clock.nowMs();
     // Idle sockets must not keep real peers out.
     if (this.#admission.crowded) this.#makeRoom(nowMs);
-    const forbidden = this.#door.hostRefusal(conn.remote.host);
-    const refused = this.#closing
-      ? "closing"
-      : forbidden
-        ? "forbidden"
-        : this.#admission.arrive(conn.remote.host, nowMs, conn.tls !== undefined);
-    if (refused) {
-      this.#door.turnedAway(conn.remote, refused, forbidden);
+    const { host } = conn.remote;
+    if (this.#turnsAway(conn.remote, () => this.#admission.arrive(host, nowMs, conn.tls !== undefined))) {
       conn.abort();
       return;
     }

@@ -207,6 +207,8 @@ export const MAX_FILE_METADATA_BYTES = 4 * KiB;
 export const MAX_USER_METADATA_BYTES = 8 * KiB;
 /** Digest of a tensor, of algorithms yet to come too. */
 export const MAX_DIGEST_BYTES = 64;
+/** A handshake has so long to itself before it may make way for a newer one. */
+export const UNDISTURBED_HANDSHAKE_MS = 300;
 /** Text of AGENT. */
 export const MAX_AGENT_BYTES = 64;
 /** Reason of RESET and STOP, text of ERROR. */

@@ -6,10 +6,8 @@
  * all and leave no processor time for the sessions that there are, so the newcomer is refused before anything is made for it.
  */
 import type { Connection } from "./connection.ts";
+import { UNDISTURBED_HANDSHAKE_MS } from "./limits.ts";
 import { State } from "./session/transitions.ts";
-
-/** A handshake has so long to itself. */
-const UNDISTURBED_MS = 300;
 
 /** In the order in which they came; undefined: nobody makes way. */
 export function whoMakesRoom(connections: Iterable<Connection>, nowMs: number): Connection | undefined {
@@ -17,7 +15,7 @@ export function whoMakesRoom(connections: Iterable<Connection>, nowMs: number): 
   for (const connection of connections) {
     if (connection.link || connection.target) continue;
     // Those that follow are younger still.
-    if (nowMs - connection.sinceMs < UNDISTURBED_MS) break;
+    if (nowMs - connection.sinceMs < UNDISTURBED_HANDSHAKE_MS) break;
     if (connection.driver.session.state === State.HELLO_AWAITED) return connection;
     knowsKey ??= connection;
   }
