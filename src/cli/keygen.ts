@@ -1,10 +1,10 @@
 /** `asoc keygen`: makes a shared key. */
 import { randomBytes } from "node:crypto";
-import { link, mkdir, open, rename, unlink } from "node:fs/promises";
-import { dirname } from "node:path";
+import { link } from "node:fs/promises";
 import type { Command, Context } from "./command.ts";
 import { CliError, ExitCode, usageError } from "./exit_codes.ts";
-import { defaultKeyFile, reason } from "./key.ts";
+import { defaultKeyFile } from "./key.ts";
+import { writePrivate } from "./private_file.ts";
 
 /** 256 bits: as strong as HMAC-SHA256 can use. */
 const KEY_BYTES = 32;
@@ -51,30 +51,18 @@ async function keygenCommand({ args, env, output }: Context): Promise<ExitCode> 
 
 /** Writes under another name first, so that the file is never there in part. Throws when it exists, unless `force`. */
 async function writeKey(file: string, key: string, force: boolean): Promise<void> {
-  const temporary = `${file}.${randomBytes(6).toString("hex")}.tmp`;
+  await writePrivate(file, `${key}\n`, force ? undefined : placeNew);
+}
+
+async function placeNew(temporary: string, file: string): Promise<void> {
   try {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-    const handle = await open(temporary, "wx", 0o600);
-    try {
-      await handle.chmod(0o600);
-      await handle.writeFile(`${key}\n`);
-    } finally {
-      await handle.close();
-    }
-    if (force) await rename(temporary, file);
-    else await link(temporary, file);
+    await link(temporary, file);
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "EEXIST") {
-      throw new CliError(
-        ExitCode.FAILURE,
-        "ASOC_CONFIG",
-        `${file} exists: it was left as it is. --force replaces it; nodes with the old key are shut out then`,
-      );
-    }
-    throw new CliError(ExitCode.FAILURE, "ASOC_CONFIG", `Cannot write ${file}: ${reason(error)}`, {
-      cause: error,
-    });
-  } finally {
-    await unlink(temporary).catch(() => {});
+    if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+    throw new CliError(
+      ExitCode.FAILURE,
+      "ASOC_CONFIG",
+      `${file} exists: it was left as it is. --force replaces it; nodes with the old key are shut out then`,
+    );
   }
 }

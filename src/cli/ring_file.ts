@@ -1,15 +1,11 @@
-/**
- * The file of a key ring, `~/.asoc/keys.json` or another: which only its owner can get at, which is there as a whole or
- * not at all, and which two who change it at once do not spoil (RFC-0102, Key file). Errors never show a key.
- */
-import { randomBytes } from "node:crypto";
-import { lstat, mkdir, open, readFile, rename, stat, unlink } from "node:fs/promises";
+import { lstat, mkdir, open, readFile, stat, unlink } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { type KeyOptions, openKeyRing, type RingKey } from "../mod.ts";
 import { type Environment, reason } from "./environment.ts";
 import { CliError, ExitCode, usageError } from "./exit_codes.ts";
+import { writePrivate } from "./private_file.ts";
 
 const GROUP_AND_OTHERS = 0o077;
 const MAX_FILE_BYTES = 64 * 1024;
@@ -117,25 +113,7 @@ function keyFields(key: Uint8Array): { readonly key?: string; readonly keyBase64
 
 /** Replaces the file in one step; whoever reads it sees the one or the other. Rejects when it cannot be written. */
 export async function writeRing(file: string, text: string): Promise<void> {
-  const temporary = `${file}.${randomBytes(6).toString("hex")}.tmp`;
-  try {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-    const handle = await open(temporary, "wx", 0o600);
-    try {
-      await handle.chmod(0o600);
-      await handle.writeFile(text);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, file);
-  } catch (error) {
-    throw new CliError(ExitCode.FAILURE, "ASOC_CONFIG", `Cannot write ${file}: ${reason(error)}`, {
-      cause: error,
-    });
-  } finally {
-    await unlink(temporary).catch(() => {});
-  }
+  await writePrivate(file, text);
 }
 
 /** Runs `change` while nobody else does for this file. Rejects when somebody holds it for too long. */

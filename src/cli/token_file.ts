@@ -1,11 +1,10 @@
-/** The file that holds the gateway's tokens: hashes, which only its owner can read or write. */
-import { randomBytes } from "node:crypto";
-import { mkdir, open, readFile, rename, stat, unlink } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { homedir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import type { TokenRecord } from "../../gateway/mod.ts";
-import { CliError, ExitCode, usageError } from "./exit_codes.ts";
+import { CliError, usageError } from "./exit_codes.ts";
 import { type Environment, reason } from "./key.ts";
+import { writePrivate } from "./private_file.ts";
 
 const GROUP_AND_OTHERS_WRITE = 0o022;
 const MAX_FILE_BYTES = 1024 * 1024;
@@ -40,22 +39,5 @@ export async function readTokens(file: string, mustBe: boolean): Promise<TokenRe
 /** Replaces the file in one step. Throws when it cannot be written. */
 export async function writeTokens(file: string, tokens: readonly TokenRecord[]): Promise<void> {
   const { formatTokens } = await import("../../gateway/mod.ts");
-  const temporary = `${file}.${randomBytes(6).toString("hex")}.tmp`;
-  try {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-    const handle = await open(temporary, "wx", 0o600);
-    try {
-      await handle.chmod(0o600);
-      await handle.writeFile(formatTokens(tokens));
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, file);
-  } catch (error) {
-    throw new CliError(ExitCode.FAILURE, "ASOC_CONFIG", `Cannot write ${file}: ${reason(error)}`, {
-      cause: error,
-    });
-  } finally {
-    await unlink(temporary).catch(() => {});
-  }
+  await writePrivate(file, formatTokens(tokens));
 }
