@@ -54,6 +54,20 @@ export const peerSchema = z
       .nullable()
       .openapi({ description: "As the peer says it; null for a v0.1 peer, and until it has been said." }),
     protocol: z.enum(["x1", "v0.1"]),
+    takesTensors: z
+      .boolean()
+      .openapi({ description: "False for a node that only sends or looks, such as `asoc send`." }),
+    tls: z
+      .object({
+        protocol: z.string(),
+        certificateSha256: z.string().nullable(),
+        verified: z.enum(["certificate", "proof", "nothing"]),
+      })
+      .nullable()
+      .openapi({
+        description:
+          "Null where the connection is not encrypted; `verified` is what rules out a man in the middle.",
+      }),
     since: time.nullable(),
     roundTripMs: z.number().nullable(),
     clockSkewMs: z.number().nullable(),

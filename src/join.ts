@@ -66,6 +66,11 @@ export interface JoinOptions {
    * holders of the shared key alone can set up, without an authority. Default: no TLS.
    */
   readonly tls?: boolean | TlsOptions | undefined;
+  /**
+   * False: this node only sends or looks. Peers that speak the extension know it when they connect and send it nothing
+   * (RFC-0005, section 3.3); what a v0.1 peer sends arrives as ever. Default true.
+   */
+  readonly takesTensors?: boolean | undefined;
   /** False: speak only version 1 of the wire, as a v0.1 peer does. For measurements and tests. Default true. */
   readonly extension?: boolean | undefined;
   /**
@@ -179,6 +184,7 @@ export function nodeConfig(
     legacy: options.legacy ?? (tls?.config.verify === "proof" ? "deny" : "allow"),
     tls: tls?.config,
     extension: options.extension ?? true,
+    takesTensors: options.takesTensors ?? true,
     tap: checkGlobs("tap", options.tap ?? []),
     detachReleased: options.detachReleased ?? false,
     ...(options.access ? { access: options.access } : {}),

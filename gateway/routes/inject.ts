@@ -56,8 +56,9 @@ export function addInjectRoutes(app: GatewayApp, state: GatewayState): void {
 
 function targetsOf(state: GatewayState, to: string | undefined): Peer[] {
   if (to === undefined) {
-    const everyone = state.node.peers.list();
-    if (everyone.length === 0) throw new GatewayError(404, "GATEWAY_NO_PEERS", "No peer is connected");
+    const everyone = state.node.peers.list().filter((peer) => peer.takesTensors);
+    if (everyone.length === 0)
+      throw new GatewayError(404, "GATEWAY_NO_PEERS", "No peer that takes tensors is connected");
     return [...everyone];
   }
   const names = to

@@ -17,6 +17,8 @@ export function peerJson(peer: Peer, counters: PeerCounters) {
     address: formatAddress(peer.address),
     runtime: peer.runtime ?? null,
     protocol: peer.protocol === "x1" ? ("x1" as const) : ("v0.1" as const),
+    takesTensors: peer.takesTensors,
+    tls: peer.tls ? { ...peer.tls, certificateSha256: peer.tls.certificateSha256 ?? null } : null,
     since: sinceMs === undefined ? null : timeText(sinceMs),
     roundTripMs: peer.roundTripMs ?? null,
     clockSkewMs: peer.clockSkewMs ?? null,

@@ -23,6 +23,8 @@ export interface Job {
   readonly announces: boolean;
   /** Whether Ctrl-C is the usual end (0), or cuts the job short (130). */
   readonly stays: boolean;
+  /** False: peers are told to send nothing here. Default true. */
+  readonly takesTensors?: boolean;
   /** At the end: how long what was sent may take to be read; undefined: nothing was sent. */
   readonly drainMs?: number;
   /** After Ctrl-C the node stays open until `run` settles, so that it can begin what belongs to what is under way. */
@@ -66,6 +68,7 @@ export async function withNode(settings: NodeSettings, output: Output, job: Job)
       discovery,
       discoveryPort,
       tls,
+      takesTensors: job.takesTensors,
     };
     const { rotation } = settings;
     node = await join({ ...options, ...security.options, keyStore: store, rotation }).catch((error) => {

@@ -43,6 +43,7 @@ export async function rotateCommand({ args, env, output }: Context): Promise<Exi
   return withNode(settings, output, {
     announces: false,
     stays: false,
+    takesTensors: false,
     async run(node, stop) {
       discardIncoming(node, output, "key rotate");
       const missing = await lookAround(node, settings, Math.min(DEFAULT_TIMEOUT_S * 1000, waitMs), stop);

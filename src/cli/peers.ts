@@ -36,6 +36,7 @@ async function peersCommand({ args, env, output }: Context): Promise<ExitCode> {
   return withNode(settings, output, {
     announces: false,
     stays: false,
+    takesTensors: false,
     async run(node, stop) {
       discardIncoming(node, output, "peers");
       const found = await find(node, settings, wait, timeoutMs, stop);

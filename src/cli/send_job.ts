@@ -40,6 +40,7 @@ export interface SendRequest {
 export class SendJob implements Job {
   readonly announces = true;
   readonly stays = false;
+  readonly takesTensors = false;
   readonly drainMs = DRAIN_MS;
   readonly closesItself = true;
   readonly #request: SendRequest;
@@ -85,6 +86,7 @@ export class SendJob implements Job {
     }
     // Settled once, so that every peer gets every file; nodes that take nothing are left out from then on.
     let targets = wanted.all ? everyone(node) : peers;
+    if (wanted.all) for (const peer of node.peers.list()) if (!peer.takesTensors) this.#logLeftOut(peer);
     for (const source of sources) {
       if (stop.aborted) throw stop.reason;
       targets =
@@ -184,8 +186,12 @@ export class SendJob implements Job {
   /** Among "all" there may be nodes that only send or look: that is no failure, unless there is nobody else. */
   #isNoTaker(peer: Peer, error: unknown, targets: number): boolean {
     if (!this.#request.wanted.all || targets < 2 || !takesNone(error)) return false;
-    this.#output.log(`left out ${peerText(peer)}: it takes no tensors`);
+    this.#logLeftOut(peer);
     return true;
+  }
+
+  #logLeftOut(peer: Peer): void {
+    this.#output.log(`left out ${peerText(peer)}: it takes no tensors`);
   }
 
   #fail(error: CliError): void {

@@ -69,7 +69,7 @@ export async function waitForTargets(
   let missing: readonly Address[] = [];
   if (wanted.all) {
     if (settings.discovery) output.log(`looking for peers for ${LOOK_AROUND_MS / 1000} s`);
-    missing = await lookAround(node, settings, timeoutMs, signal);
+    missing = await lookAround(node, settings, timeoutMs, signal, takesTensors);
   }
   const found = new Map<string, Peer>();
   for (const text of texts) {
@@ -103,14 +103,15 @@ async function waitForOne(
 
 /**
  * Waits until everybody who can be expected is there: all static peers, and with discovery until every node's beacon
- * has had its turn and somebody is there. Resolves, after `timeoutMs` at the latest, with the static peers that are not
- * there; rejects with ASOC_NO_PEERS when nobody is.
+ * has had its turn and somebody is there who `counts`. Resolves, after `timeoutMs` at the latest, with the static peers
+ * that are not there; rejects with ASOC_NO_PEERS when nobody is.
  */
 export async function lookAround(
   node: AsocNode,
   settings: NodeSettings,
   timeoutMs: number,
   signal: AbortSignal,
+  counts: (peer: Peer) => boolean = () => true,
 ): Promise<readonly Address[]> {
   const startMs = performance.now();
   const leftMs = () => Math.max(0, timeoutMs - (performance.now() - startMs));
@@ -118,9 +119,10 @@ export async function lookAround(
   if (settings.discovery) {
     await node.peers.waitFor(() => undefined, { timeoutMs: Math.min(LOOK_AROUND_MS, timeoutMs), signal });
   }
-  const ready = () => (node.peers.size > 0 && absent().length === 0 ? true : undefined);
+  const isAnybody = () => node.peers.list().some(counts);
+  const ready = () => (isAnybody() && absent().length === 0 ? true : undefined);
   await node.peers.waitFor(ready, { timeoutMs: leftMs(), signal });
-  if (node.peers.size === 0) throw nobody(`Found no peer within ${timeoutMs / 1000} s`, node);
+  if (!isAnybody()) throw nobody(`Found no peer within ${timeoutMs / 1000} s`, node);
   return absent();
 }
 
@@ -131,11 +133,15 @@ function nobody(text: string, node: AsocNode): CliError {
   return new CliError(ExitCode.NO_PEER, "ASOC_NO_PEERS", `${text}${others}${why === "" ? "" : `: ${why}`}`);
 }
 
-/** Everybody who is connected, each once: a v0.1 peer that was dialled tells no id, and may have dialled as well. */
+/** Everybody who takes tensors, each once: a v0.1 peer that was dialled tells no id, and may have dialled as well. */
 export function everyone(node: AsocNode): readonly Peer[] {
-  const all = node.peers.list();
+  const all = node.peers.list().filter(takesTensors);
   const known = new Set(all.filter(({ nodeId }) => nodeId !== undefined).map(({ address }) => address.host));
   return all.filter(({ nodeId, address }) => nodeId !== undefined || !known.has(address.host));
+}
+
+function takesTensors(peer: Peer): boolean {
+  return peer.takesTensors;
 }
 
 /** The reason that a node gives which only sends or looks. */

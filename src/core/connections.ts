@@ -116,6 +116,7 @@ export class Connections {
         communityHash: communityHash(config.community, crypto),
         bootEpoch: readU32(crypto.randomBytes(4), 0),
         tensors: true,
+        takesTensors: config.takesTensors,
         keyExchange: true,
         rotation: config.rotation === "accept",
       };
@@ -559,17 +560,18 @@ export class Connections {
     this.#callers.forgetChallenge(connection.challenge);
     const id = nodeId && formatNodeId(nodeId);
     if (caps && id) this.#callers.handleProven(id, dialled);
+    const traits = { tls, takesTensors: caps?.maxStreams !== 0 };
     const refusal = this.#outboundRefusal(connection, caps && id);
     if (refusal) {
       connection.driver.session.abort(refusal, this.#runtime.clock.nowMs());
       return;
     }
     if (target) {
-      connection.link = this.#swarm.handleDialled(target, remote, caps && id, tls);
+      connection.link = this.#swarm.handleDialled(target, remote, caps && id, traits);
     } else if (id) {
       this.#admission.authenticated(remote.host);
       if (!caps && this.#x1) this.#callers.handleWithoutCaps(id);
-      connection.link = this.#swarm.handleAccepted(id, remote, caps !== undefined, tls);
+      connection.link = this.#swarm.handleAccepted(id, remote, caps !== undefined, traits);
     }
     const { link } = connection;
     if (link) {

@@ -35,6 +35,8 @@ export interface NodeConfig {
   readonly legacy: "allow" | "deny";
   /** See `JoinOptions.extension`. */
   readonly extension: boolean;
+  /** See `JoinOptions.takesTensors`. */
+  readonly takesTensors: boolean;
   /** TLS for all connections of the node, and then none without; undefined: none. */
   readonly tls?: TlsConfig | undefined;
   /** See `JoinOptions.tap`. */

@@ -72,7 +72,9 @@ test("AuditFile begins a new file at its size, keeps so many, and loses none of 
   const file = await log.open({ maxBytes: 2000, maxFiles: 3 });
   for (let number = 0; number < 100; number++) {
     file.write(event(number));
-    if (number % 5 === 0) await until(async () => (await log.numbers()).includes(number));
+    // Between two files there is none for a moment.
+    if (number % 5 === 0)
+      await until(async () => (await log.numbers().catch((): number[] => [])).includes(number));
   }
   await file.close();
   assert.deepEqual((await readdir(log.dir)).sort(), ["audit.log", "audit.log.1", "audit.log.2"]);

@@ -11,6 +11,7 @@ const peer = (id: string): Peer => ({
   address: { host: "10.0.0.1", port: 1 },
   dialledAs: undefined,
   protocol: "v1",
+  takesTensors: true,
   roundTripMs: undefined,
   clockSkewMs: undefined,
 });

@@ -8,6 +8,7 @@ export const PEER: Peer = {
   address: { host: "10.0.0.1", port: 9000 },
   dialledAs: undefined,
   protocol: "x1",
+  takesTensors: true,
   roundTripMs: 1.5,
   clockSkewMs: undefined,
 };

@@ -8,6 +8,7 @@ export const PEER = {
   nodeId: "peer-1",
   address: { host: "127.0.0.1", port: 1 },
   protocol: "x1",
+  takesTensors: true,
 } as unknown as Peer; // what the gateway reads of one
 
 type SendAll = GatewayNode["sendAll"];

@@ -21,6 +21,7 @@ const PEER = {
   address: { host: "10.0.0.1", port: 1 },
   dialledAs: undefined,
   protocol: "x1" as const,
+  takesTensors: true,
   roundTripMs: undefined,
   clockSkewMs: undefined,
 };

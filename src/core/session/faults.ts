@@ -1,12 +1,5 @@
 /** The errors of a session, in words; those of streams on their way in are in `inbound_faults.ts`. */
-import {
-  type AsocError,
-  AuthError,
-  ClosedError,
-  ConnectionError,
-  LimitError,
-  ProtocolError,
-} from "../errors.ts";
+import { AsocError, AuthError, ClosedError, ConnectionError, LimitError, ProtocolError } from "../errors.ts";
 import { type Limits, MAX_WAITING_CONTROL, type Timing } from "../limits.ts";
 import type { TensorMemory } from "../tensor/memory_account.ts";
 import { ACCEPT_BYTES } from "../wire/accept.ts";
@@ -117,6 +110,13 @@ export function connectionLost(cause: unknown): ConnectionError {
 /** `now`: what the session is, instead of open. */
 export function cannotOpen(now: string): ConnectionError {
   return new ConnectionError("ASOC_CLOSED", `Cannot open a stream: session is ${now}`);
+}
+
+/** The other side said in CAPS that it takes no stream at all. */
+export function takesNone(): AsocError {
+  return new AsocError("ASOC_STOPPED", "Cannot open a stream: the peer takes no tensors", {
+    details: { limit: "max_streams", expected: 0, got: 1 },
+  });
 }
 
 /** The other side has as many of our streams as it said in CAPS that it takes. */

@@ -40,6 +40,8 @@ export interface X1Config {
   readonly rotation?: boolean;
   /** Streams are tensor streams (RFC-0005) with a peer that can do the same. */
   readonly tensors?: boolean;
+  /** False: CAPS asks the other side to open no stream (RFC-0005, section 3.3). */
+  readonly takesTensors?: boolean;
 }
 
 export interface NegotiationConfig {
@@ -94,7 +96,7 @@ export class Negotiation {
       kind: "caps",
       extVersion: EXT_VERSION,
       keepaliveS: Math.max(1, Math.min(255, Math.floor(this.#config.keepaliveMs / 1000))),
-      maxStreams: Math.min(MAX_U16, limits.maxInboundStreams),
+      maxStreams: x1.takesTensors === false ? 0 : Math.min(MAX_U16, limits.maxInboundStreams),
       maxFrameBytes: Math.min(MAX_U32, limits.maxPayloadBytes),
       initialCreditBytes: Math.min(MAX_U32, limits.initialCreditBytes),
       capabilities: (x1.tensors ? Capability.TENSORS : 0) | (x1.rotation ? Capability.ROTATION : 0),

@@ -33,6 +33,7 @@ import {
   handshakeRefused,
   notSentWhole,
   peerFull,
+  takesNone,
   timedOut,
   tooLate,
   truncatedFrame,
@@ -337,12 +338,13 @@ export class Session {
 
   /**
    * A new stream to the peer; where streams are tensor streams, `tensor` says what it carries. Throws ASOC_CLOSED unless
-   * open, ASOC_TOO_MANY_STREAMS.
+   * open, ASOC_TOO_MANY_STREAMS, ASOC_STOPPED where the peer takes none at all.
    */
   openStream(chunkBytes?: number, tensor?: TensorSending): OutboundStream {
     if (!this.open || this.leaving)
       throw cannotOpen(this.leaving ? "left by the other side (GOAWAY)" : stateName(this.state));
     const peer = this.peer;
+    if (peer?.maxStreams === 0) throw takesNone();
     if (peer && this.outboundStreams >= peer.maxStreams) throw peerFull(peer.maxStreams);
     const mostBytes = peer?.maxFrameBytes ?? Number.POSITIVE_INFINITY;
     return this.#outbound.open(Math.min(chunkBytes ?? CHUNK_BYTES, mostBytes), tensor);

@@ -11,8 +11,16 @@ import type { Target } from "./targets.ts";
 /** Why no new streams begin on a link; "shutdown" stands for every reason that this version does not know, too. */
 export type Goaway = "duplicate" | "shutdown" | "streamIds";
 
+/** What is known of a connection when it opens. */
+export interface LinkTraits {
+  /** Of a connection that speaks TLS. */
+  readonly tls?: PeerTls | undefined;
+  /** False: the other side has asked for none. Default true. */
+  readonly takesTensors?: boolean;
+}
+
 /** One open connection. */
-export interface Link {
+export interface Link extends LinkTraits {
   readonly id: number;
   readonly direction: "outbound" | "inbound";
   /** Text form of the peer's id; undefined while nobody has told. */
@@ -20,8 +28,6 @@ export interface Link {
   readonly remote: Address;
   /** What we dialled, for outbound links. */
   readonly target: Target | undefined;
-  /** Of a connection that speaks TLS. */
-  readonly tls?: PeerTls | undefined;
   /** Whether both sides have proven themselves: the id is certain then, as far as a holder of the key is to be believed. */
   readonly proven: boolean;
   /** HOST:PORT of a static peer that this is: dialled so, or the same node has proven itself there. */
@@ -66,6 +72,8 @@ export interface Peer {
   readonly protocol: "x1" | "v1";
   /** Undefined where the connection is not encrypted. */
   readonly tls?: PeerTls | undefined;
+  /** False: a node that only sends or looks, such as `asoc send`; a tensor sent to it fails with ASOC_STOPPED. */
+  readonly takesTensors: boolean;
   /** The runtime that it says it runs on, such as "node 26.10.0"; undefined where it says none. Its own word. */
   readonly runtime?: string | undefined;
   /** Round trip of the last PING, in ms; undefined before the first, and for a v0.1 peer. */
@@ -89,7 +97,7 @@ export class Links implements Iterable<Link> {
   }
 
   add(
-    fields: Pick<Link, "direction" | "nodeId" | "remote" | "target" | "proven" | "dialledAs" | "tls">,
+    fields: Pick<Link, "direction" | "nodeId" | "remote" | "target" | "proven" | "dialledAs"> & LinkTraits,
   ): Link {
     const { direction } = fields;
     // Whoever dialled had all of the handshake before the other side.
@@ -147,7 +155,8 @@ export class Links implements Iterable<Link> {
       if (standing?.direction === "inbound" && !standing.proven) inboundOnly.add(remote.host);
     }
     return [...best.values()].filter(
-      (link) => !link.leaving && (link.nodeId || !inboundOnly.has(link.remote.host)),
+      (link) =>
+        !link.leaving && link.takesTensors !== false && (link.nodeId || !inboundOnly.has(link.remote.host)),
     );
   }
 
@@ -195,6 +204,7 @@ export function peerOf(link: Link): Peer {
     dialledAs: link.dialledAs,
     protocol: link.proven ? "x1" : "v1",
     ...(link.tls ? { tls: link.tls } : {}),
+    takesTensors: link.takesTensors !== false,
     runtime: link.agent,
     roundTripMs: link.roundTripMs,
     clockSkewMs: link.clockSkewMs,

@@ -16,8 +16,8 @@ import {
   isAt,
   type Link,
   Links,
+  type LinkTraits,
   type Peer,
-  type PeerTls,
   peerId,
   peerOf,
 } from "./links.ts";
@@ -138,7 +138,12 @@ export class Swarm {
   }
 
   /** The handshake of a dial is done; `provenId` is who has proven itself there. */
-  handleDialled(target: Target, remote: Address, provenId: string | undefined, tls?: PeerTls): Link {
+  handleDialled(
+    target: Target,
+    remote: Address,
+    provenId: string | undefined,
+    traits: LinkTraits = {},
+  ): Link {
     const before = target.provenId;
     const proven = provenId !== undefined;
     let nodeId = provenId;
@@ -146,16 +151,16 @@ export class Swarm {
     // A beacon's word is enough for a node that cannot prove itself, not for one that has.
     else if (target.nodeId && !this.#proven.has(target.nodeId)) nodeId = target.nodeId;
     this.#targets.opened(target, nodeId, proven);
-    const link = this.#join({ direction: "outbound", nodeId, remote, target, proven, tls });
+    const link = this.#join({ direction: "outbound", nodeId, remote, target, proven, ...traits });
     target.linkId = link.id;
     for (const id of new Set([before, provenId])) if (id) this.#nameTwins(id);
     return link;
   }
 
   /** A connection from `nodeId` is open. */
-  handleAccepted(nodeId: string, remote: Address, proven: boolean, tls?: PeerTls): Link {
+  handleAccepted(nodeId: string, remote: Address, proven: boolean, traits: LinkTraits = {}): Link {
     if (proven) this.#prove(nodeId);
-    return this.#join({ direction: "inbound", nodeId, remote, target: undefined, proven, tls });
+    return this.#join({ direction: "inbound", nodeId, remote, target: undefined, proven, ...traits });
   }
 
   /** The other side has answered on `link` to what was sent after `pollProbe` named it. */
@@ -262,7 +267,7 @@ export class Swarm {
       this.#proven.delete(this.#proven.values().next().value ?? "");
   }
 
-  #join(fields: Pick<Link, "direction" | "nodeId" | "remote" | "target" | "proven" | "tls">): Link {
+  #join(fields: Pick<Link, "direction" | "nodeId" | "remote" | "target" | "proven"> & LinkTraits): Link {
     const { nodeId, proven } = fields;
     const target = fields.target?.isStatic
       ? fields.target

@@ -260,6 +260,17 @@ test("frames and streams stay within what the other side takes", () => {
   assert.deepEqual(pair.acceptor.tensors[0]?.bytes, patternBytes(100 * KiB));
 });
 
+test("a side that takes no tensors says so with max_streams 0, and the other opens none", () => {
+  const pair = SessionPair.open({
+    x1: { dialler: says({ takesTensors: false }), acceptor: says({ bootEpoch: 2 }) },
+  });
+  assert.equal(opened(pair.acceptor)?.caps?.maxStreams, 0);
+  assert.throws(() => pair.acceptor.session.openStream(), { code: "ASOC_STOPPED" });
+  pair.dialler.send(patternBytes(KiB));
+  pair.run();
+  assert.deepEqual(pair.acceptor.tensors[0]?.bytes, patternBytes(KiB));
+});
+
 test("a peer whose frames would be too small to be worth it is refused", () => {
   const pair = SessionPair.open({ ...BOTH, limits: { maxPayloadBytes: KiB - 1 } });
   assert.equal(pair.acceptor.closedWith(), "ASOC_RECORD_LIMIT");
