@@ -78,6 +78,8 @@ export interface Limits {
   readonly maxBeaconsPerSecondPerNode: number;
   /** Beacons a second from one address. */
   readonly maxBeaconsPerSecondPerAddress: number;
+  /** Datagrams a second that are read; when there were so many, the port is closed for the rest of the second. */
+  readonly maxDatagramsPerSecond: number;
   /** Clock difference that a beacon may have. */
   readonly maxClockSkewS: number;
   /** How long a challenge of a beacon is remembered: as long as a clock ahead may keep its beacon valid. */
@@ -153,6 +155,7 @@ export const DEFAULT_LIMITS: Limits & Timing = {
   maxTapsPerPeer: 16,
   maxBeaconsPerSecondPerNode: 1,
   maxBeaconsPerSecondPerAddress: 10,
+  maxDatagramsPerSecond: 4096,
   maxClockSkewS: 60,
   beaconReplayWindowMs: 120_000,
   beaconDuplicateMs: 1000,

@@ -165,7 +165,14 @@ export class AsocNode {
       node.#discovery = discovery;
       try {
         const listener = (event: DiscoveryEvent) => node.#onDiscovery(event);
-        node.#loop = await DiscoveryLoop.start(discovery, runtime, host, discoveryPort, listener);
+        node.#loop = await DiscoveryLoop.start(
+          discovery,
+          runtime,
+          host,
+          discoveryPort,
+          config.limits.maxDatagramsPerSecond,
+          listener,
+        );
       } catch (error) {
         await node.#listener.close();
         throw error;

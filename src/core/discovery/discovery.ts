@@ -25,7 +25,9 @@ export type BeaconRefusal =
   | "addressRate"
   | "port"
   /** There are as many peers, or addresses of one, as are remembered. */
-  | "table";
+  | "table"
+  /** More datagrams in a second than are read: the rest of the second is passed over. */
+  | "overload";
 
 /** The keys of a node whose ring changes with time. */
 export interface DiscoveryKeys {
@@ -114,6 +116,12 @@ export class Discovery {
     if (!refusal) return;
     this.#refuse(refusal.reason, from, refusal.skewS);
     this.#config.refused?.(refusal.reason, from, refusal.nodeId);
+  }
+
+  /** More came than is read, the last from `from`; what is not read is not counted. */
+  handleOverload(from: Address): void {
+    this.#refuse("overload", from, undefined);
+    this.#config.refused?.("overload", from, undefined);
   }
 
   /** The rules in RFC-0001's order: the first one broken refuses. */
@@ -229,6 +237,7 @@ export function describeRefused(refused: ReadonlyMap<BeaconRefusal, RefusedBeaco
     addressRate: () => "too often from one address",
     port: () => "with port 0",
     table: () => "for which there was no room",
+    overload: () => "s in which more came than are read",
   };
   const parts = [...refused].map(([reason, record]) => `${record.count} ${phrases[reason](record)}`);
   return parts.length === 0 ? undefined : parts.join(", ");

@@ -104,7 +104,7 @@ test("Discovery refuses the golden rejected beacons", () => {
 });
 
 const REFUSALS: Record<
-  Exclude<BeaconRefusal, "replay" | "nodeRate" | "addressRate" | "table">,
+  Exclude<BeaconRefusal, "replay" | "nodeRate" | "addressRate" | "table" | "overload">,
   Uint8Array
 > = {
   length: beacon().subarray(0, 49),
@@ -275,12 +275,15 @@ test("describeRefused() has a phrase for every reason", () => {
     "nodeRate",
     "addressRate",
     "port",
+    "table",
+    "overload",
   ];
   const refused = new Map(reasons.map((reason) => [reason, { count: 1, lastAddress: HOST, skewS: -70 }]));
   assert.equal(
     describeRefused(refused),
     "1 of another length, 1 of another community, 1 with another key, 1 with a clock 70 s off, 1 repeated, " +
-      "1 too often from one node, 1 too often from one address, 1 with port 0",
+      "1 too often from one node, 1 too often from one address, 1 with port 0, " +
+      "1 for which there was no room, 1 s in which more came than are read",
   );
 });
 
