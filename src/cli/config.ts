@@ -73,7 +73,8 @@ const wholeNumber = z
   .transform(Number);
 
 /** What single settings want; the description is the "expected …" of their errors. */
-const SCHEMAS = {
+/** What can be given as text, by kind: see `check`. */
+export const SCHEMAS = {
   community: line.describe(`a name of 1 to ${MAX_NAME_CHARACTERS} characters`),
   name: line.describe(`a name of 1 to ${MAX_NAME_CHARACTERS} characters`),
   host: z
@@ -260,6 +261,11 @@ async function peersOfFile(path: string): Promise<Address[]> {
   } catch (error) {
     throw usageError(`--peers-file: expected a readable file, got ${path} (${reason(error)})`);
   }
+  return parsePeers(path, text);
+}
+
+/** The addresses of the text of a peers file: one a line, # begins a comment. Throws a usage error. */
+export function parsePeers(path: string, text: string): Address[] {
   const addresses: Address[] = [];
   for (const [index, entry] of text.split(/\r?\n/).entries()) {
     const address = entry.replace(/#.*/, "").trim();

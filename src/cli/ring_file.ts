@@ -66,7 +66,8 @@ export async function readRing(file: string): Promise<RingText | undefined> {
   return { keys, text };
 }
 
-function parseRing(file: string, text: string): KeyOptions[] {
+/** The keys of the text of `file`. Throws a usage error, which quotes nothing of it. */
+export function parseRing(file: string, text: string): KeyOptions[] {
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -33,7 +33,12 @@ export interface Earlier {
 
 /** Reads the file at `path`; undefined when it is not whole, as after a loss of power. */
 export async function readEarlier(path: string): Promise<Earlier | undefined> {
-  const [first, ...rest] = (await readFile(path, "utf8")).split("\n");
+  return parseEarlier(path, await readFile(path, "utf8"));
+}
+
+/** The text of the file at `path`; lines that are not whole are passed over. */
+export function parseEarlier(path: string, text: string): Earlier | undefined {
+  const [first, ...rest] = text.split("\n");
   const head = headSchema.safeParse(parsed(first ?? ""));
   if (!head.success) return undefined;
   const lines = rest.map((line) => lineSchema.safeParse(parsed(line)));

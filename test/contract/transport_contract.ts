@@ -160,27 +160,31 @@ export function transportContract(host: ContractHost): void {
     },
   );
 
-  each(
-    "pause() stops the bytes after at most one more buffer, resume() lets them come",
-    async ({ dialled, accepted, far }) => {
-      await host.settle(dialled.write([pattern(10)]));
-      await host.settle(far.received(10));
-      accepted.pause();
-      const bytes = pattern(32 * 1024 * 1024);
-      let written = false;
-      const writing = dialled.write([bytes]).then(() => {
-        written = true;
-      });
-      // The writer must come to a stand-still: the kernel holds less than this.
-      await host.settle(far.quiet(host.sleep));
-      assert.equal(written, false, "the write went through although the reader is paused");
-      const before = far.receivedBytes;
-      assert.ok(before < bytes.length / 2, `${before} bytes came through a paused connection`);
-      accepted.resume();
-      await host.settle(Promise.all([writing, far.received(10 + bytes.length)]));
-      assert.deepEqual(far.bytes().subarray(10), bytes);
-    },
-  );
+  for (const side of ["accepted", "dialled"] as const) {
+    each(
+      `pause() of the ${side} side stops the bytes after at most one more buffer, resume() lets them come`,
+      async ({ dialled, accepted, near, far }) => {
+        const [reader, writer, read] =
+          side === "accepted" ? [accepted, dialled, far] : [dialled, accepted, near];
+        await host.settle(writer.write([pattern(10)]));
+        await host.settle(read.received(10));
+        reader.pause();
+        const bytes = pattern(32 * 1024 * 1024);
+        let written = false;
+        const writing = writer.write([bytes]).then(() => {
+          written = true;
+        });
+        // The writer must come to a stand-still: the kernel holds less than this.
+        await host.settle(read.quiet(host.sleep));
+        assert.equal(written, false, "the write went through although the reader is paused");
+        const before = read.receivedBytes;
+        assert.ok(before < bytes.length / 2, `${before} bytes came through a paused connection`);
+        reader.resume();
+        await host.settle(Promise.all([writing, read.received(10 + bytes.length)]));
+        assert.deepEqual(read.bytes().subarray(10), bytes);
+      },
+    );
+  }
 
   each(
     "closeWrite() is an end() there, while bytes still flow back",

@@ -23,6 +23,8 @@ export class SocketConn implements Conn {
   #early: Uint8Array[] = [];
   #ended = false;
   #failed = false;
+  /** What was stopped beneath the socket while it is paused. */
+  #below: TcpHandle | undefined;
   /** Written since a turn of the event loop was last waited for. */
   #turnBytes = 0;
 
@@ -66,10 +68,15 @@ export class SocketConn implements Conn {
 
   pause(): void {
     this.#socket.pause();
+    this.#below = belowOf(this.#socket);
+    this.#below?.readStop();
   }
 
   resume(): void {
-    if (!this.#socket.destroyed) this.#socket.resume();
+    if (this.#socket.destroyed) return;
+    this.#below?.readStart();
+    this.#below = undefined;
+    this.#socket.resume();
   }
 
   write(parts: readonly Uint8Array[]): Promise<void> {
@@ -125,6 +132,22 @@ export class SocketConn implements Conn {
     this.#failed = true;
     this.#sink?.fail(cause);
   }
+}
+
+interface TcpHandle {
+  readStop(): void;
+  readStart(): void;
+}
+
+/**
+ * The TCP connection beneath a TLS socket that reads on while it is paused, as those of Deno (2.9) do: what comes would
+ * wait in memory without a bound.
+ */
+function belowOf(socket: Socket): TcpHandle | undefined {
+  if (!("Deno" in globalThis)) return undefined;
+  const { _handle: handle } = socket as { _handle?: { readonly _parent?: Partial<TcpHandle> | null } | null };
+  const below = handle?._parent;
+  return below?.readStop && below.readStart ? (below as TcpHandle) : undefined;
 }
 
 /** The `onread` pair of one socket; it exists before the socket's connection does. */
