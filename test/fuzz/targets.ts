@@ -1,5 +1,6 @@
 /** Every parser that takes outside bytes, cheap ones in volume. */
 import type { FuzzTarget } from "./target.ts";
+import { ACCESS_FILES, KEY_RINGS, SETTINGS, STATE_FILES } from "./targets/configuration.ts";
 import { NPY, SAFETENSORS } from "./targets/formats.ts";
 import { FRAMES } from "./targets/frames.ts";
 import { ACCEPT, BEACONS, HELLO } from "./targets/handshake.ts";
@@ -20,5 +21,9 @@ export const TARGETS: readonly FuzzTarget[] = [
   SAFETENSORS,
   GLOBS,
   TEXTS,
+  ACCESS_FILES,
+  KEY_RINGS,
+  STATE_FILES,
+  SETTINGS,
   HTTP,
 ];
