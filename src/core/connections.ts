@@ -10,26 +10,25 @@ import type { KeyRing, RingKey } from "./auth/key_ring.ts";
 import { Callers } from "./callers.ts";
 import type { Connection } from "./connection.ts";
 import { ConnectionKeys } from "./connection_keys.ts";
+import { ConnectionStreams, type StreamsListener } from "./connection_streams.ts";
 import type { ResumeAnswer } from "./delivery.ts";
 import type { Doorkeeper, DoorReason } from "./doorkeeper.ts";
 import { Driver } from "./driver.ts";
 import { AsocError, ClosedError, ConnectionError, describe, LimitError } from "./errors.ts";
-import { IncomingStream, type Tensor } from "./incoming.ts";
+import { Farewells } from "./farewells.ts";
 import { type KeyNews, type KeyPeer, keyPeerOf, keyPeersOf } from "./key_peer.ts";
 import { whoMakesRoom } from "./make_room.ts";
-import type { NodeConfig, NodeEvent } from "./node_events.ts";
-import { Outgoing, unknownPeer } from "./outgoing.ts";
+import type { NodeConfig } from "./node_events.ts";
+import { type Outgoing, unknownPeer } from "./outgoing.ts";
 import { Resuming } from "./resuming.ts";
 import { ConnectionRoads } from "./roads.ts";
 import type { Address, Conn, Runtime, TlsListen } from "./runtime.ts";
 import type { SendOptions, SendPlan } from "./send_plan.ts";
-import type { TensorDescription } from "./session/description.ts";
-import { InboundTensor } from "./session/inbound_tensor.ts";
 import type { X1Config } from "./session/negotiation.ts";
 import { Session } from "./session/session.ts";
-import type { ArrivingStream, Opened, SessionConfig, SessionEvent } from "./session/session_types.ts";
+import type { Opened, SessionConfig, SessionEvent } from "./session/session_types.ts";
 import { SessionTotals } from "./session_totals.ts";
-import { type Goaway, type Link, type Peer, peerOf, type Swarm, type Target } from "./swarm/swarm.ts";
+import { type Peer, peerOf, type Swarm, type Target } from "./swarm/swarm.ts";
 import { BufferPool } from "./tensor/buffer_pool.ts";
 import { MemoryAccounts } from "./tensor/memory_account.ts";
 import { checkDialled, listenWith, peerTls } from "./tls.ts";
@@ -37,20 +36,12 @@ import type { Traffic } from "./traffic.ts";
 import { communityHash } from "./wire/beacon.ts";
 import { readU32 } from "./wire/header.ts";
 import { formatNodeId } from "./wire/node_id.ts";
-import { GoawayCode } from "./wire/records/goaway.ts";
 import type { TapRecord, UntapRecord } from "./wire/records/tap.ts";
 
 /** What a node wants to hear of its connections. */
-export interface ConnectionsListener {
+export interface ConnectionsListener extends StreamsListener {
   /** The swarm has news: a connection opened, ended, or could not be made. */
   changed(): void;
-  emit(event: NodeEvent): void;
-  /** A tensor begins to arrive; false: nobody has room for it. */
-  arrived(stream: IncomingStream): boolean;
-  /** A tensor of x1 was assembled; its bytes are valid during the call. */
-  whole(peer: Peer, description: TensorDescription, bytes: Uint8Array): void;
-  /** A peer wants copies of tensors, or no more of them. */
-  tapAsked(peer: Peer, record: TapRecord | UntapRecord): void;
   /** A rotation of keys has something to say (RFC-0102). */
   keyNews(from: KeyPeer, event: KeyNews): void;
   /** A peer has proven a key that was only on offer. */
@@ -63,7 +54,6 @@ export class Connections {
   readonly #runtime: Runtime;
   readonly #config: NodeConfig;
   readonly #swarm: Swarm;
-  readonly #traffic: Traffic;
   readonly #listener: ConnectionsListener;
   readonly #door: Doorkeeper;
   readonly #admission: Admission;
@@ -73,6 +63,8 @@ export class Connections {
   readonly #resuming: Resuming;
   readonly #roads: ConnectionRoads;
   readonly #keys: ConnectionKeys;
+  readonly #streams: ConnectionStreams;
+  readonly #farewells: Farewells;
   readonly #x1: X1Config | undefined;
   readonly #connections = new Set<Connection>();
   readonly #byLink = new Map<number, Connection>();
@@ -93,7 +85,6 @@ export class Connections {
     listener: ConnectionsListener,
   ) {
     this.#door = door;
-    this.#traffic = traffic;
     this.#runtime = runtime;
     this.#config = config;
     this.#swarm = swarm;
@@ -111,6 +102,11 @@ export class Connections {
       listener.emit({ kind: "streamFailed", peer, streamId, error }),
     );
     this.#roads = new ConnectionRoads(swarm, clock, limits, this.#byLink);
+    this.#streams = new ConnectionStreams(config, door, traffic, this.#resuming, listener);
+    this.#farewells = new Farewells(swarm, clock, this.#byLink, () => {
+      listener.changed();
+      this.#roads.changed();
+    });
     if (config.extension) {
       this.#x1 = {
         communityHash: communityHash(config.community, crypto),
@@ -153,16 +149,8 @@ export class Connections {
       throw new RangeError(`chunkBytes: expected a whole number from 1, got ${chunkBytes}`);
     }
     const connection = this.#roads.take(id);
-    this.#door.checkSend(connection, options.topic ?? "");
-    const link = connection.link as Link; // it is open
-    const { session } = connection.driver;
-    const tensor = session.tensors ? plan.at(baseOffset, this.#runtime.clock.nowMs()) : undefined;
-    const outgoing = new Outgoing(connection.driver, peerOf(link), options, tensor, {
-      checksOrder: () => link.proven,
-      release: (stream) => connection.outgoing.delete(stream),
-    });
-    connection.outgoing.set(outgoing.stream, outgoing);
-    this.#retireWornOut(connection);
+    const outgoing = this.#streams.open(connection, options, plan, baseOffset, this.#runtime.clock.nowMs());
+    this.#farewells.retireWornOut(connection);
     return outgoing;
   }
 
@@ -197,55 +185,14 @@ export class Connections {
 
   /** Carries out what the swarm wants of connections that there are. */
   tend(): void {
-    const nowMs = this.#runtime.clock.nowMs();
-    for (let link = this.#swarm.pollProbe(); link; link = this.#swarm.pollProbe()) {
-      const connection = this.#byLink.get(link.id);
-      connection?.driver.session.probe(nowMs);
-      connection?.driver.pump();
-    }
-    for (let link = this.#swarm.pollRetire(); link; link = this.#swarm.pollRetire()) {
-      const connection = this.#byLink.get(link.id);
-      connection?.driver.session.close(nowMs, GoawayCode.DUPLICATE);
-      connection?.driver.pump();
-    }
-  }
-
-  #heard({ link, driver }: Connection): void {
-    if (!link) return;
-    link.agent = driver.session.agent; // said before the PONG that this is about
-    link.roundTripMs = driver.session.roundTripMs;
-    link.clockSkewMs = driver.session.clockSkewMs;
-    this.#swarm.handleConfirmed(link);
-    this.#listener.changed();
-  }
-
-  #goaway({ link }: Connection, code: number): void {
-    if (!link) return;
-    this.#swarm.handleGoaway(link, goawayOf(code), this.#runtime.clock.nowMs());
-    this.#listener.changed();
-    this.#roads.changed();
-  }
-
-  /** Ids of a connection run out after some 2^31 tensors: it is given up while there are some left. */
-  #retireWornOut(connection: Connection): void {
-    const { link, driver } = connection;
-    if (link && driver.session.wornOut) this.#leave(connection, GoawayCode.STREAM_IDS);
-  }
-
-  /** No new streams begin on it, and another one takes its place. */
-  #leave({ link, driver }: Connection, code: number): void {
-    const nowMs = this.#runtime.clock.nowMs();
-    driver.session.close(nowMs, code);
-    driver.pump();
-    if (link) this.#swarm.handleGoaway(link, goawayOf(code), nowMs);
-    this.#listener.changed();
+    this.#farewells.tend();
   }
 
   /** Renews and ends what rests on keys with an end. Returns in how many milliseconds to look again; undefined: never. */
   endKeys(): number | undefined {
     let renewed = false;
     const againMs = this.#keys.end(this.#connections, {
-      leave: (connection, code) => this.#leave(connection, code),
+      leave: (connection, code) => this.#farewells.leave(connection, code),
       renew: ({ link }) => {
         if (link) this.#swarm.handleRenew(link, this.#runtime.clock.nowMs());
         renewed = true;
@@ -265,28 +212,9 @@ export class Connections {
     return keyPeersOf(this.#byLink.values());
   }
 
-  /**
-   * Ends the connections of a discovered peer whose beacons have ceased and of which nothing else comes: its machine has
-   * vanished, for all we know. Returns when to look again at those that are not silent for long enough.
-   */
+  /** See `Farewells.endSilent`. */
   endSilent(nodeId: string): number | undefined {
-    const nowMs = this.#runtime.clock.nowMs();
-    const { peerStaleMs } = this.#config.limits;
-    let againMs: number | undefined;
-    for (const [id, link] of this.#swarm.links) {
-      const connection = this.#byLink.get(id);
-      if (link.nodeId !== nodeId || link.target?.isStatic || !connection) continue;
-      const { session } = connection.driver;
-      const silentMs = nowMs - session.lastReadMs;
-      if (session.outboundStreams > 0 || silentMs < peerStaleMs) {
-        againMs = Math.min(againMs ?? peerStaleMs, Math.max(peerStaleMs - silentMs, 1000));
-        continue;
-      }
-      const why = `stale: no beacon and nothing else came for ${peerStaleMs / 1000} s`;
-      session.abort(new ConnectionError("ASOC_PEER_SILENT", why), nowMs);
-      connection.driver.pump();
-    }
-    return againMs;
+    return this.#farewells.endSilent(nodeId, this.#config.limits.peerStaleMs);
   }
 
   /** No more dials and connections; what is open finishes. */
@@ -493,64 +421,25 @@ export class Connections {
       case "open":
         this.#opened(connection, event);
         break;
-      case "stream":
-        this.#started(connection, event.stream);
-        break;
-      case "readable":
-        this.#readable(connection, event.stream);
-        break;
-      case "sent":
-        connection.outgoing.get(event.stream)?.notify();
-        break;
-      case "streamFailed":
-        this.#door.streamFailed(connection, event.error);
-        if (connection.link) {
-          this.#listener.emit({
-            kind: "streamFailed",
-            peer: peerOf(connection.link),
-            streamId: event.streamId,
-            error: event.error,
-          });
-        }
-        break;
-      case "resumed":
-        break; // `Resuming` has heard of it from the book
-      case "cut":
-        this.#resuming.handleCut(connection, event.stream, event.error);
-        break;
-      case "resumeAsked":
-        this.#resuming.handleAsked(connection, event.transferId);
-        break;
-      case "resumeAnswered": {
-        const caps = connection.driver.session.peer;
-        connection.asked
-          .get(event.transferId)
-          ?.resolve({ offset: event.offset, bootEpoch: caps?.bootEpoch ?? 0 });
-        connection.asked.delete(event.transferId);
-        break;
-      }
       case "keyOffered":
       case "keyAnswered": {
         const from = keyPeerOf(connection);
         if (from) this.#listener.keyNews(from, event);
         break;
       }
-      case "tapAsked":
-        if (!connection.link) break;
-        if (event.record.kind === "untap" || this.#door.mayTap(connection, event.record.glob))
-          this.#listener.tapAsked(peerOf(connection.link), event.record);
-        break;
       case "heard":
-        this.#heard(connection);
+        this.#farewells.heard(connection);
         break;
       case "goaway":
-        this.#goaway(connection, event.code);
+        this.#farewells.left(connection, event.code);
         break;
       case "finish":
         break;
       case "closed":
         this.#ended(connection, event.error);
         break;
+      default:
+        this.#streams.handle(connection, event);
     }
   }
 
@@ -604,44 +493,6 @@ export class Connections {
     return refusal;
   }
 
-  #readable({ incoming }: Connection, stream: ArrivingStream): void {
-    const read = incoming.get(stream);
-    if (!read) return;
-    if (stream.ended) {
-      incoming.delete(stream);
-      read.watched?.received();
-    }
-    read.notify();
-  }
-
-  #started(connection: Connection, stream: ArrivingStream): void {
-    const { link } = connection;
-    if (!link) return; // streams exist on open sessions only
-    const peer = peerOf(link);
-    const description = stream instanceof InboundTensor ? stream.description : undefined;
-    const memory = this.#config.memoryFor?.({ peer, streamId: stream.id, description });
-    if (memory) {
-      try {
-        stream.prepareInto(memory);
-      } catch (error) {
-        if (!(error instanceof AsocError && stream instanceof InboundTensor)) throw error;
-        connection.driver.refuse(stream, error);
-        return;
-      }
-    }
-    const assembled = (tensor: Tensor) => {
-      if (tensor.description) this.#listener.whole(peer, tensor.description, tensor.bytes);
-    };
-    const watched = this.#traffic.arriving(peer, stream);
-    const incoming = new IncomingStream(connection.driver, stream, peer, assembled, watched);
-    connection.incoming.set(stream, incoming);
-    this.#listener.emit({ kind: "streamStarted", peer, streamId: stream.id });
-    if (this.#listener.arrived(incoming)) return;
-    // Nobody reads `incoming`: the newest is refused, so that what waits stays whole.
-    connection.driver.giveUp(stream, "nobody reads what arrives here");
-    this.#door.turnedAway(connection.remote, "maxQueuedStreams", undefined, link.nodeId, connection);
-  }
-
   #ended(connection: Connection, error: AsocError | undefined): void {
     const { clock } = this.#runtime;
     const nowMs = clock.nowMs();
@@ -651,12 +502,7 @@ export class Connections {
     const { link, target, challenge } = connection;
     this.#callers.forgetChallenge(challenge);
     if (connection.account !== undefined) this.#accounts.leave(connection.account);
-    const lost = new ConnectionError(
-      "ASOC_CONNECTION_LOST",
-      "The connection was lost before the answer to RESUME? came",
-    );
-    for (const { reject } of connection.asked.values()) reject(lost);
-    connection.asked.clear();
+    this.#streams.ended(connection);
     if (link) {
       if (error?.code === "ASOC_UNEXPECTED_RECORD" && link.nodeId) this.#callers.handleLateCaps(link.nodeId);
       this.#byLink.delete(link.id);
@@ -685,11 +531,6 @@ export class Connections {
     this.#roads.changed();
     if (this.#connections.size === 0) this.#idle?.();
   }
-}
-
-function goawayOf(code: number): Goaway {
-  if (code === GoawayCode.DUPLICATE) return "duplicate";
-  return code === GoawayCode.STREAM_IDS || code === GoawayCode.KEY_ENDED ? "streamIds" : "shutdown";
 }
 
 /** Whoever has answered a HELLO knows its key. */
