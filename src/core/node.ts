@@ -11,11 +11,10 @@ import { AuditTrail } from "./audit/audit_trail.ts";
 
 import { Channel } from "./channel.ts";
 import { Connections } from "./connections.ts";
-import { deliver, isBreak, unknownOutcome } from "./delivery.ts";
 import { Discovery, type DiscoveryEvent, describeRefused } from "./discovery/discovery.ts";
 import { DiscoveryLoop } from "./discovery_loop.ts";
 import { Doorkeeper } from "./doorkeeper.ts";
-import { AsocError, ClosedError } from "./errors.ts";
+import { ClosedError } from "./errors.ts";
 import { auditEntryOf } from "./event_audit.ts";
 import type { IncomingStream } from "./incoming.ts";
 import {
@@ -26,17 +25,15 @@ import {
   type SendOutcome,
 } from "./node_events.ts";
 import { NodeKeys } from "./node_keys.ts";
-import { type Outgoing, sendTo } from "./outgoing.ts";
 import { Peers } from "./peers.ts";
 import type { Address, Listener, Runtime, Timer, TlsVerify } from "./runtime.ts";
-import { type SendOptions, SendPlan, type SendReport, TransferIds } from "./send_plan.ts";
-import type { TensorDescription } from "./session/description.ts";
+import type { SendOptions, SendReport } from "./send_plan.ts";
+import { type Carried, Sending } from "./sending.ts";
 import { type Peer, Swarm } from "./swarm/swarm.ts";
-import { dtypeName } from "./tensor/dtype.ts";
-import { describeSource, type Rereadable, type TensorData, type TensorSource } from "./tensor/source.ts";
+import type { TensorSource } from "./tensor/source.ts";
 import { type Subscription, Subscriptions } from "./topics/subscriptions.ts";
 import { Tapping } from "./topics/tapping.ts";
-import { seenByAll, Traffic, type TrafficObserver, type TrafficStream, watchedDelivery } from "./traffic.ts";
+import { Traffic, type TrafficObserver, type TrafficStream } from "./traffic.ts";
 import { toHex } from "./wire/bytes.ts";
 import { compileGlob } from "./wire/glob.ts";
 import { readU32 } from "./wire/header.ts";
@@ -52,8 +49,8 @@ export class AsocNode {
   readonly #door: Doorkeeper;
   readonly #incoming: Channel<IncomingStream>;
   readonly #subscriptions = new Subscriptions<IncomingStream>();
-  readonly #tapping: Tapping<SendOptions & Pick<TensorData, "dtype" | "shape">>;
-  readonly #transferIds: TransferIds;
+  readonly #tapping: Tapping<Carried>;
+  readonly #sending: Sending;
   readonly #traffic: Traffic;
   /** Ends copies for taps. */
   readonly #copying = new AbortController();
@@ -78,7 +75,6 @@ export class AsocNode {
     this.#runtime = runtime;
     this.#config = config;
     this.id = formatNodeId(config.nodeId);
-    this.#transferIds = new TransferIds(runtime.crypto);
     const { limits } = config;
     this.#swarm = new Swarm({
       nodeId: this.id,
@@ -109,7 +105,7 @@ export class AsocNode {
         this.#incoming.push(stream);
         return true;
       },
-      whole: (peer, description, bytes) => this.#passed(peer, description, bytes),
+      whole: (peer, description, bytes) => this.#sending.passed(peer, description, bytes),
       keyNews: (from, event) => this.keys.handleNews(from, event),
       keySeen: (key, peer) => this.keys.handleSeen(key, peer),
       keysChanged: () => this.keys.look(),
@@ -127,6 +123,14 @@ export class AsocNode {
           signal: this.#copying.signal,
         }),
       (id, record) => this.#connections.askTap(id, record),
+    );
+    this.#sending = new Sending(
+      runtime,
+      limits,
+      this.#swarm,
+      this.#connections,
+      this.#tapping,
+      this.#traffic,
     );
     this.peers = new Peers(
       () => this.#swarm.peers(),
@@ -319,15 +323,7 @@ export class AsocNode {
    * nobody is left who knows whether it came), ASOC_CLOSED, or the signal's reason.
    */
   async send(peer: string | Peer, source: TensorSource, options: SendOptions = {}): Promise<SendReport> {
-    const { signal } = options;
-    signal?.throwIfAborted();
-    const id = typeof peer === "string" ? peer : peer.id;
-    const plan = this.#plan(source, options, [id]);
-    const { memory, reader, parts } = plan.described;
-    if (!parts) return this.#deliver(id, (memory ?? reader) as Rereadable, plan, options); // one of the three is there
-    const [outcome] = await this.#sendParts([id], parts, plan, options);
-    if (!outcome?.report) throw outcome?.error;
-    return outcome.report;
+    return this.#sending.send(peer, source, options);
   }
 
   /**
@@ -338,15 +334,7 @@ export class AsocNode {
     source: TensorSource,
     options: SendOptions & { readonly to?: readonly (string | Peer)[] } = {},
   ): Promise<SendOutcome[]> {
-    options.signal?.throwIfAborted();
-    const targets = options.to ?? this.#swarm.everyone();
-    const plan = this.#plan(source, options, targets);
-    const { memory, reader, parts } = plan.described;
-    if (!parts) {
-      const one = (memory ?? reader) as Rereadable; // one of the three is there
-      return Promise.all(targets.map((to) => this.#outcome(to, one, plan, options)));
-    }
-    return this.#sendParts(targets, parts, plan, options);
+    return this.#sending.sendAll(source, options);
   }
 
   /**
@@ -381,91 +369,6 @@ export class AsocNode {
 
   #idOf(peer: string | Peer): string {
     return typeof peer === "string" ? this.#connections.peer(peer).id : peer.id;
-  }
-
-  /** A tensor was received whole: peers may have asked for copies. */
-  #passed(peer: Peer, description: TensorDescription, bytes: Uint8Array): void {
-    if (!this.#tapping.any) return;
-    const { topic, priority } = description;
-    const carry = carried(description, description.dtype, description.shape);
-    this.#tapping.pass({ topic, priority, parties: [peer.id], bytes, carry }, this.#runtime.clock.nowMs());
-  }
-
-  #plan(source: TensorSource, options: SendOptions, targets: readonly (string | Peer)[]): SendPlan {
-    const { crypto, clock } = this.#runtime;
-    const plan = new SendPlan(describeSource(source), options, crypto, clock.nowMs(), this.#transferIds);
-    const { memory, dtype, shape } = plan.described;
-    const { topic = "" } = options;
-    const { priority } = plan;
-    if (this.#tapping.any && memory && topic !== "" && priority > 0) {
-      const parties = targets.map((to) =>
-        typeof to === "string" ? (this.#swarm.findPeer(to)?.id ?? to) : to.id,
-      );
-      const carry = carried({ ...options, topic }, dtype && dtypeName(dtype), shape);
-      this.#tapping.pass({ topic, priority, parties, bytes: memory, carry }, clock.nowMs());
-    }
-    return plan;
-  }
-
-  #deliver(id: string, source: Rereadable, plan: SendPlan, options: SendOptions): Promise<SendReport> {
-    const watched = this.#traffic.leaving(this.#swarm.findPeer(id), plan, options);
-    const { clock } = this.#runtime;
-    const { limits } = this.#config;
-    if (!watched) return deliver(this.#connections, clock, limits, id, source, plan, options);
-    return watchedDelivery(watched, source, options, (seen, moved) =>
-      deliver(this.#connections, clock, limits, id, seen, plan, moved),
-    );
-  }
-
-  /** An iterable is read once, for all of them. Throws what opening a stream to one who is named by a string throws. */
-  async #sendParts(
-    targets: readonly (string | Peer)[],
-    parts: NonNullable<SendPlan["described"]["parts"]>,
-    plan: SendPlan,
-    options: SendOptions,
-  ): Promise<SendOutcome[]> {
-    const outcomes: SendOutcome[] = [];
-    const outgoing: Outgoing[] = [];
-    for (const to of targets) {
-      try {
-        outgoing.push(this.#connections.open(typeof to === "string" ? to : to.id, options, plan));
-      } catch (error) {
-        if (error instanceof AsocError && typeof to !== "string") {
-          outcomes.push({ peer: to, report: undefined, error });
-          continue;
-        }
-        for (const one of outgoing) one.abandon();
-        throw error;
-      }
-    }
-    for (const one of outgoing) one.watched = this.#traffic.leaving(one.peer, plan, options);
-    const errors = await sendTo(outgoing, seenByAll(outgoing, parts), options.signal);
-    for (const [index, one] of outgoing.entries()) {
-      one.release();
-      const { tensor, endSent } = one.stream;
-      const broke = tensor && endSent && isBreak(errors[index]);
-      const error = broke ? unknownOutcome(one.peer.id, errors[index]) : errors[index];
-      const report = error === undefined ? one.report(plan) : undefined;
-      if (report) one.watched?.sent(report);
-      else one.watched?.failed(error);
-      outcomes.push({ peer: one.peer, report, error });
-    }
-    return outcomes;
-  }
-
-  async #outcome(
-    to: string | Peer,
-    source: Rereadable,
-    plan: SendPlan,
-    options: SendOptions,
-  ): Promise<SendOutcome> {
-    const peer = typeof to === "string" ? this.#connections.peer(to) : to;
-    try {
-      const report = await this.#deliver(peer.id, source, plan, options);
-      return { peer: report.peer, report, error: undefined };
-    } catch (error) {
-      return { peer, report: undefined, error };
-    }
   }
 
   /**
@@ -585,24 +488,4 @@ function tapEntry({ nodeId, address }: Peer, topic: string, granted: boolean): A
     ? ({ what: "tap.granted", outcome: "accepted" } as const)
     : ({ what: "tap.refused", outcome: "refused", reason: "not granted" } as const);
   return { ...fate, who: { nodeId }, where: formatAddress(address), facts: { topic } };
-}
-
-/** What a copy says of the tensor that it is a copy of. */
-function carried(
-  said: Pick<TensorDescription, "topic"> & {
-    readonly [Said in "metadata" | "step" | "shard" | "traceparent"]?: TensorDescription[Said];
-  },
-  dtype: string | undefined,
-  shape: readonly number[],
-): SendOptions & Pick<TensorData, "dtype" | "shape"> {
-  const { topic, metadata, step, shard, traceparent } = said;
-  return {
-    topic,
-    dtype,
-    shape,
-    ...(metadata === undefined ? {} : { metadata }),
-    ...(step === undefined ? {} : { step }),
-    ...(shard === undefined ? {} : { shard }),
-    ...(traceparent === undefined ? {} : { traceparent }),
-  };
 }
