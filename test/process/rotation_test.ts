@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { KeyInfo, RotationReport } from "../../src/mod.ts";
 import { type Json, RUNTIMES, type RuntimeName } from "../support/process.ts";
+import { content, makeSelfSigned } from "../support/tls.ts";
 import { KEY, MiB, Peer, type PeerOptions } from "./peer.ts";
 
 /** Three nodes, one on each runtime, that all know each other; the first is `first`. */
@@ -47,11 +48,18 @@ async function remade(peer: Peer, before: readonly string[]): Promise<void> {
 
 const reportOf = (event: Json) => event as unknown as RotationReport;
 
-for (const runtime of RUNTIMES) {
-  test(`${runtime}: three nodes rotate twice while tensors run in a ring, and every one of them comes once`, {
+const { certificatePem: cert, keyPem: key } = await makeSelfSigned(content());
+/** Over TLS all three runtimes take part in one ring, too. */
+const RINGS = [
+  ...RUNTIMES.map((runtime) => ({ runtime, how: "", options: {} })),
+  { runtime: "deno", how: " over TLS", options: { tls: { cert, key } } },
+] as const;
+
+for (const { runtime, how, options } of RINGS) {
+  test(`${runtime}: three nodes rotate twice${how} while tensors run in a ring, and every one of them comes once`, {
     timeout: 60_000,
   }, async () => {
-    const peers = await three(runtime);
+    const peers = await three(runtime, options);
     const [a, b, c] = peers;
     await using _a = a;
     await using _b = b;
@@ -112,7 +120,9 @@ for (const runtime of RUNTIMES) {
       assert.deepEqual(peer.all("refused"), []);
     }
   });
+}
 
+for (const runtime of RUNTIMES) {
   test(`${runtime}: a revoked key ends its connection at once, and says why`, {
     timeout: 30_000,
   }, async () => {
