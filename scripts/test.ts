@@ -14,6 +14,8 @@ const ROOT = join(import.meta.dirname, "..");
 const EVERYWHERE = ["core", "runtime", "certs", "sim", "fuzz"];
 /** Each starts processes or namespaces; one file at a time keeps their timings honest on two cores. */
 const PROCESSES = ["gateway", "cli", "process", "adversary", "interop", "net", "examples", "package"];
+/** The others share no port, and most of them run in virtual time. */
+const FILES_AT_ONCE = "--test-concurrency=2";
 const SUITE_TIMEOUT_MS = 25 * 60_000;
 /** Node.js strips the types of the sources at every start unless it keeps what it made of them: half the time of a short command. */
 const COMPILE_CACHE = join(ROOT, "node_modules", ".cache", "compile");
@@ -64,7 +66,7 @@ const tallies = {
 };
 
 const commands = {
-  node: ["node", "--test", "--test-reporter=spec", "--test-concurrency=1"],
+  node: ["node", "--test", "--test-reporter=spec"],
   bun: ["bun", "test", "--timeout", "120000"],
   deno: ["deno", "test", "-A", "--no-check"],
 };
@@ -77,7 +79,7 @@ function suites(chosen: readonly string[]): Suite[] {
     for (const runtime of ["node", "bun", "deno"] as const) {
       list.push({
         name: `${EVERYWHERE.filter(wanted).join(", ")} on ${runtime}`,
-        command: [...commands[runtime], ...shared],
+        command: [...commands[runtime], ...(runtime === "node" ? [FILES_AT_ONCE] : []), ...shared],
         tally: tallies[runtime],
       });
     }
@@ -85,7 +87,11 @@ function suites(chosen: readonly string[]): Suite[] {
   for (const folder of PROCESSES.filter(wanted)) {
     const files = filesOf(folder);
     if (files.length > 0)
-      list.push({ name: folder, command: [...commands.node, ...files], tally: tallies.node });
+      list.push({
+        name: folder,
+        command: [...commands.node, "--test-concurrency=1", ...files],
+        tally: tallies.node,
+      });
   }
   return list;
 }
