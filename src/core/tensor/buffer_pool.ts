@@ -35,6 +35,8 @@ export type SizeHints = Map<number, number>;
 export class PooledBuffer {
   /** The whole capacity; content is whatever was there before. */
   readonly bytes: Uint8Array;
+  /** What the budget counts: `bytes` loses its length when its user transfers the memory away. */
+  readonly #size: number;
   readonly #pool: BufferPool;
   readonly #account: Account | undefined;
   #holders = 1;
@@ -45,6 +47,7 @@ export class PooledBuffer {
     this.#pool = pool;
     this.#account = account;
     this.bytes = bytes;
+    this.#size = bytes.length;
   }
 
   /** One more holder, who must release too. */
@@ -56,8 +59,8 @@ export class PooledBuffer {
   delivered(): void {
     if (!this.#arriving) return;
     this.#arriving = false;
-    this.#account?.delivered(this.bytes.length);
-    this.#pool.countDelivered(this.bytes.length);
+    this.#account?.delivered(this.#size);
+    this.#pool.countDelivered(this.#size);
   }
 
   /**
@@ -68,8 +71,8 @@ export class PooledBuffer {
     if (this.#holders === 0) throw new Error("PooledBuffer released more often than retained");
     this.#holders--;
     if (this.#holders > 0) return;
-    this.#account?.gaveBack(this.bytes.length, this.#arriving);
-    this.#pool.takeBack(this, this.#arriving, keep);
+    this.#account?.gaveBack(this.#size, this.#arriving);
+    this.#pool.takeBack(this, this.#size, this.#arriving, keep);
   }
 }
 
@@ -145,9 +148,10 @@ export class BufferPool {
       this.#reused++;
       bytes = kept;
     } else {
-      this.#trimTo(Math.min(this.#limits.idleMemoryBytes, budget - this.#usedBytes - byteCount));
+      const fresh = fits ? size : byteCount;
+      this.#trimTo(Math.min(this.#limits.idleMemoryBytes, budget - this.#usedBytes - fresh));
       this.#allocated++;
-      bytes = new Uint8Array(fits ? size : byteCount);
+      bytes = new Uint8Array(fresh);
     }
     this.#usedBytes += bytes.length;
     this.#arrivingBytes += bytes.length;
@@ -172,13 +176,14 @@ export class BufferPool {
   }
 
   /** @internal */
-  takeBack(buffer: PooledBuffer, arriving: boolean, keep: boolean): void {
+  takeBack(buffer: PooledBuffer, size: number, arriving: boolean, keep: boolean): void {
     this.#collected.unregister(buffer);
-    const bytes = this.#limits.detachReleased ? moved(buffer.bytes) : buffer.bytes;
-    this.#usedBytes -= bytes.length;
-    if (arriving) this.#arrivingBytes -= bytes.length;
+    this.#usedBytes -= size;
+    if (arriving) this.#arrivingBytes -= size;
+    const lost = buffer.bytes.length !== size; // transferred to a worker, say: somebody else has it now
+    const bytes = this.#limits.detachReleased && !lost ? moved(buffer.bytes) : buffer.bytes;
     const { idleMemoryBytes } = this.#limits;
-    const reusable = keep && bytes.length === sizeClass(bytes.length) && bytes.length <= idleMemoryBytes;
+    const reusable = keep && !lost && size === sizeClass(size) && size <= idleMemoryBytes;
     if (reusable) this.#trimTo(idleMemoryBytes - bytes.length, bytes.length);
     // A small buffer never drives out a large one: a fresh one costs little.
     if (reusable && this.#idleBytes + bytes.length <= idleMemoryBytes) {

@@ -69,13 +69,12 @@ test("BufferPool.acquire() takes the last bytes of the budget exactly when its c
   assert.equal(acquire(pool, 4900).bytes.length, 4900);
 });
 
-test("BufferPool.acquire() does not go over its budget by reusing memory of a larger class", () => {
+test("BufferPool.acquire() counts the whole class of fresh memory when it makes idle memory go", () => {
   const pool = poolOf(9000);
   acquire(pool, 4096).release();
-  acquire(pool, 4097);
-  assert.equal(pool.idleBytes, 4 * KiB);
-  acquire(pool, 3880);
-  assert.ok(pool.usedBytes <= 9000, `${pool.usedBytes} of 9000 in use`);
+  acquire(pool, 4097); // its class is 5 KiB: with the idle 4 KiB that is more than the budget
+  assert.deepEqual([pool.usedBytes, pool.idleBytes], [5 * KiB, 0]);
+  assert.equal(acquire(pool, 3880).bytes.length, 3880);
 });
 
 test("BufferPool keeps at most idleMemoryBytes of released memory", () => {
@@ -176,6 +175,7 @@ test("BufferPool counts exactly what is held and never goes over its budget, wha
           );
           assert.ok(pool.usedBytes <= budget, `${pool.usedBytes} of ${budget} in use`);
           assert.ok(pool.idleBytes <= idle);
+          assert.ok(pool.usedBytes + pool.idleBytes <= budget, "kept beyond the budget");
           assert.equal(
             new Set(held.map((buffer) => buffer.bytes.buffer)).size,
             held.length,
@@ -200,3 +200,14 @@ test("BufferPool takes released memory away from every view of it, when it is as
   assert.equal(again?.bytes.length, 64 * KiB);
   assert.deepEqual(pool.counters, { reused: 1, allocated: 1 }, "nothing was copied or allocated for that");
 });
+
+for (const detachReleased of [false, true]) {
+  test(`PooledBuffer.release() counts memory that its user has transferred away, and keeps none of it${detachReleased ? ", also where released memory is detached" : ""}`, () => {
+    const pool = new BufferPool({ memoryBudgetBytes: MiB, idleMemoryBytes: MiB, detachReleased });
+    const buffer = acquire(pool, 64 * KiB);
+    (buffer.bytes.buffer as ArrayBuffer).transfer(); // the pool makes no shared memory
+    buffer.release();
+    assert.deepEqual([pool.usedBytes, pool.idleBytes], [0, 0]);
+    assert.equal(acquire(pool, 64 * KiB).bytes.length, 64 * KiB);
+  });
+}
