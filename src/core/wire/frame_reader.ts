@@ -27,8 +27,8 @@ export interface FrameConsumer {
   onFrameEnd(): void;
 }
 
-/** Small frames in a row after which reading goes through the staging buffer. */
-const STAGE_AFTER = 4;
+/** Small frames in a row after which reading goes through the staging buffer: more than lie between two large tensors (CLOSE, END, OPEN, PING and some grants). */
+const STAGE_AFTER = 8;
 
 type Place = "header" | "payload" | "staging" | "spill";
 
