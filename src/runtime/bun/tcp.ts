@@ -13,9 +13,11 @@ import { dialFailure, dialTimeout, listenFailure } from "../common/failures.ts";
 import { dialTls, listenTls } from "../common/tls.ts";
 
 /** A wake-up reads no more than this, so that the other sockets have their turn. */
-const DRAIN_BYTES = 8 * 1024 * 1024;
+const DRAIN_BYTES = 2 * 1024 * 1024;
 /** After so many bytes, or at the end of a tensor, the promises of those who wait for what has come go on. */
 const SLICE_BYTES = 1024 * 1024;
+/** Writes that the kernel takes at once complete before timers and reads have a turn; after so many bytes they must. */
+const TURN_BYTES = 4 * 1024 * 1024;
 /** Promises that lie between a tensor's last byte and its reader's next step. */
 const HOPS = 4;
 
@@ -38,6 +40,8 @@ class BunConn implements Conn {
   #finished = false;
   /** In place, since the last wake-up. */
   #drainedBytes = 0;
+  /** Written since a turn of the event loop was last waited for. */
+  #turnBytes = 0;
   #writing:
     | {
         parts: readonly Uint8Array[];
@@ -136,12 +140,20 @@ class BunConn implements Conn {
       }
       writing.offset += written;
       this.writeProgress += written;
-      if (writing.offset < part.length) return; // the rest at the next drain
+      this.#turnBytes += written;
+      if (writing.offset < part.length) {
+        this.#turnBytes = 0;
+        return; // the rest at the next drain
+      }
       writing.index++;
       writing.offset = 0;
     }
     this.#writing = undefined;
-    writing.resolve();
+    if (this.#turnBytes < TURN_BYTES) writing.resolve();
+    else {
+      this.#turnBytes = 0;
+      setImmediate(writing.resolve);
+    }
   }
 
   pause(): void {
