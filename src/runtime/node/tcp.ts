@@ -145,8 +145,10 @@ async function canTakeOver(): Promise<boolean> {
     landed(false);
     firstCame();
   }, 1000);
+  let listener: Listener | undefined;
+  let conn: Conn | undefined;
   try {
-    const listener = await listen(
+    listener = await listen(
       { host: "127.0.0.1", port: 0 },
       (conn) => {
         const done = (direct: boolean) => {
@@ -172,19 +174,18 @@ async function canTakeOver(): Promise<boolean> {
       },
       true,
     );
-    const conn = await dial(listener.address, { timeoutMs: 1000 });
+    conn = await dial(listener.address, { timeoutMs: 1000 });
     conn.start({ next: () => new Uint8Array(1), commit: () => false, push() {}, end() {}, fail() {} });
     await conn.write([Uint8Array.of(7)]);
     await first;
     await conn.write([Uint8Array.of(1, 2, 3)]);
-    const direct = await result;
-    conn.abort();
-    await listener.close();
-    return direct;
+    return await result;
   } catch {
     return false;
   } finally {
     clearTimeout(timer);
+    conn?.abort();
+    await listener?.close();
   }
 }
 
