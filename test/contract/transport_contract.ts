@@ -146,19 +146,23 @@ export function transportContract(host: ContractHost): void {
     1,
   );
 
-  each(
-    "bulk lands in place when directRead is declared, and is pushed otherwise",
-    async ({ dialled, accepted, far }, transport) => {
-      assert.equal(accepted.directRead, transport.capabilities.directRead);
-      const bytes = pattern(4 * 1024 * 1024);
-      // Two writes: the first may be read before the sink is asked for memory.
-      await host.settle(dialled.write([bytes.subarray(0, 1000)]));
-      await host.settle(far.received(1000));
-      await host.settle(Promise.all([dialled.write([bytes.subarray(1000)]), far.received(bytes.length)]));
-      if (accepted.directRead) assert.ok(far.committedBytes > 0, "no byte landed in place");
-      else assert.equal(far.committedBytes, 0);
-    },
-  );
+  for (const side of ["accepted", "dialled"] as const) {
+    each(
+      `bulk lands in place at the ${side} side where it declares directRead, and is pushed otherwise`,
+      async ({ dialled, accepted, near, far }, transport) => {
+        const [reader, writer, read] =
+          side === "accepted" ? [accepted, dialled, far] : [dialled, accepted, near];
+        if (side === "accepted") assert.equal(reader.directRead, transport.capabilities.directRead);
+        const bytes = pattern(4 * 1024 * 1024);
+        // Two writes: the first may be read before the sink is asked for memory.
+        await host.settle(writer.write([bytes.subarray(0, 1000)]));
+        await host.settle(read.received(1000));
+        await host.settle(Promise.all([writer.write([bytes.subarray(1000)]), read.received(bytes.length)]));
+        if (reader.directRead) assert.ok(read.committedBytes > 0, "no byte landed in place");
+        else assert.equal(read.committedBytes, 0);
+      },
+    );
+  }
 
   for (const side of ["accepted", "dialled"] as const) {
     each(
