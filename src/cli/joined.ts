@@ -194,6 +194,16 @@ async function watch(
           `warning: neither a certificate nor a proof vouches for ${peerText(event.peer)}: whoever is on the path may read what passes`,
         );
         break;
+      case "starved":
+        output.note(
+          {
+            ...peerEvent("starved", event.peer.id, formatAddress(event.peer.address)),
+            code: event.error.code,
+            message: event.error.message,
+          },
+          `warning: ${peerText(event.peer)}: ${event.error.message}`,
+        );
+        break;
       case "refused":
         output.note(
           {
@@ -230,7 +240,11 @@ async function watch(
 const UNPROVEN = "; warning: it speaks version 1 only and has not proven who it is";
 
 /** The fields of a `peer` event. */
-export function peerEvent(state: "joined" | "left" | "named" | "unverified", id: string, address: string) {
+export function peerEvent(
+  state: "joined" | "left" | "named" | "unverified" | "starved",
+  id: string,
+  address: string,
+) {
   return { event: "peer", state, id, address };
 }
 

@@ -24,6 +24,7 @@ import { Resuming } from "./resuming.ts";
 import { ConnectionRoads } from "./roads.ts";
 import type { Address, Conn, Runtime, TlsListen } from "./runtime.ts";
 import type { SendOptions, SendPlan } from "./send_plan.ts";
+import { starved } from "./session/inbound_faults.ts";
 import type { X1Config } from "./session/negotiation.ts";
 import { Session } from "./session/session.ts";
 import type { Opened, SessionConfig, SessionEvent } from "./session/session_types.ts";
@@ -341,7 +342,9 @@ export class Connections {
       clock.nowMs(),
     );
     const connection: Connection = {
-      driver: new Driver(session, conn, clock, this.#pool, (event) => this.#onSession(connection, event)),
+      driver: new Driver(session, conn, clock, this.#pool, limits.memoryWaitMs, (event) =>
+        this.#onSession(connection, event),
+      ),
       direction: target ? "outbound" : "inbound",
       sinceMs: clock.nowMs(),
       remote: conn.remote,
@@ -433,6 +436,11 @@ export class Connections {
       case "goaway":
         this.#farewells.left(connection, event.code);
         break;
+      case "starved": {
+        const error = starved(this.#config.limits, this.#pool.usedBytes);
+        if (connection.link) this.#listener.emit({ kind: "starved", peer: peerOf(connection.link), error });
+        break;
+      }
       case "finish":
         break;
       case "closed":

@@ -5,6 +5,7 @@
  * holds the next deadline. It knows no protocol. Whoever owns it hears events in order, synchronously.
  */
 import { type AsocError, ConnectionError } from "./errors.ts";
+import { MemoryWait } from "./memory_wait.ts";
 import type { Clock, Conn, Sink, Timer } from "./runtime.ts";
 import type { InboundTensor } from "./session/inbound_tensor.ts";
 import type { Session } from "./session/session.ts";
@@ -18,7 +19,7 @@ export class Driver implements Sink {
   readonly session: Session;
   readonly conn: Conn;
   readonly #clock: Clock;
-  readonly #pool: BufferPool;
+  readonly #memoryWait: MemoryWait;
   readonly #onEvent: (event: SessionEvent) => void;
   readonly #parts: Uint8Array[] = [];
   #timer: Timer | undefined;
@@ -29,7 +30,6 @@ export class Driver implements Sink {
   #writing: Promise<void> | undefined;
   /** As the connection said it last. */
   #writeProgress: number | undefined;
-  #forgetWait: (() => void) | undefined;
   #ended = false;
   #settled = false;
   #pumping = false;
@@ -42,13 +42,20 @@ export class Driver implements Sink {
     conn: Conn,
     clock: Clock,
     pool: BufferPool,
+    memoryWaitMs: number,
     onEvent: (event: SessionEvent) => void,
   ) {
     this.session = session;
     this.conn = conn;
     this.#clock = clock;
-    this.#pool = pool;
     this.#onEvent = onEvent;
+    this.#memoryWait = new MemoryWait(session, pool, clock, memoryWaitMs, {
+      freed: () => {
+        session.handleMemory(clock.nowMs());
+        this.pump();
+      },
+      starved: () => onEvent({ kind: "starved" }),
+    });
   }
 
   nowMs(): number {
@@ -169,23 +176,11 @@ export class Driver implements Sink {
     if (stalled) {
       if (!this.#paused) this.conn.pause();
       this.#paused = true;
-    } else {
-      if (this.#paused) {
-        this.#paused = false;
-        if (!this.#ended) this.conn.resume();
-      }
-      if (this.#forgetWait && !this.session.wantsMemory) {
-        this.#forgetWait();
-        this.#forgetWait = undefined;
-      }
+    } else if (this.#paused) {
+      this.#paused = false;
+      if (!this.#ended) this.conn.resume();
     }
-    if (this.session.wantsMemory && !this.session.closed) {
-      this.#forgetWait ??= this.#pool.whenFreed(() => {
-        this.#forgetWait = undefined;
-        this.session.handleMemory(this.#clock.nowMs());
-        this.pump();
-      });
-    }
+    this.#memoryWait.look();
   }
 
   #deadline(): void {
@@ -217,8 +212,7 @@ export class Driver implements Sink {
   #settle(error: Error | undefined): void {
     if (this.#settled) return;
     this.#settled = true;
-    this.#forgetWait?.();
-    this.#forgetWait = undefined;
+    this.#memoryWait.stop();
     if (!error) return;
     const { lastWords } = this.session;
     if (!lastWords || this.#ended) {

@@ -102,6 +102,8 @@ export interface Timing {
   readonly sendStallMs: number;
   /** Silence on an open stream for so long ends the connection. */
   readonly silenceMs: number;
+  /** Streams that wait for tensor memory are told of after so long without a byte. */
+  readonly memoryWaitMs: number;
   /** After our FIN: how long the peer's FIN is awaited. */
   readonly lingerMs: number;
   readonly beaconIntervalMs: number;
@@ -167,6 +169,7 @@ export const DEFAULT_LIMITS: Limits & Timing = {
   resumeMs: 120_000,
   sendStallMs: 10_000,
   silenceMs: 30_000,
+  memoryWaitMs: 10_000,
   lingerMs: 10_000,
   beaconIntervalMs: 3000,
   peerStaleMs: 15_000,

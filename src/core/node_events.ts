@@ -84,6 +84,11 @@ export type NodeEvent =
       /** Why it was refused, or not kept. */
       readonly error: unknown;
     }
+  /**
+   * Tensors of the peer have waited for memory for `memoryWaitMs`, because readers here hold what there is. They go on waiting;
+   * `error` is ASOC_MEMORY_BUDGET and names the limit. Told once, until something of the peer's comes again.
+   */
+  | { readonly kind: "starved"; readonly peer: Peer; readonly error: AsocError }
   | { readonly kind: "streamStarted"; readonly peer: Peer; readonly streamId: number }
   | {
       readonly kind: "streamFailed";

@@ -20,7 +20,7 @@ function setUp(limits: Partial<Limits & Timing> = {}) {
     clock.nowMs(),
   );
   const events: SessionEvent[] = [];
-  const driver = new Driver(session, conn, clock, pool, (event) => events.push(event));
+  const driver = new Driver(session, conn, clock, pool, all.memoryWaitMs, (event) => events.push(event));
   driver.start();
   const kinds = () => events.map(({ kind }) => kind);
   return { clock, conn, pool, session, driver, events, kinds };
@@ -151,7 +151,7 @@ test("a listener of Driver may give commands, and what they cause comes after", 
     clock.nowMs(),
   );
   const kinds: string[] = [];
-  const driver: Driver = new Driver(session, conn, clock, pool, (event) => {
+  const driver: Driver = new Driver(session, conn, clock, pool, all.memoryWaitMs, (event) => {
     if (event.kind === "open") {
       const stream = session.openStream();
       session.write(stream, patternBytes(10));

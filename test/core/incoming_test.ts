@@ -35,7 +35,7 @@ function setUp(limits: Partial<Limits & Timing> = {}) {
   );
   const streams: IncomingStream[] = [];
   const byInner = new Map<unknown, IncomingStream>();
-  const driver: Driver = new Driver(session, conn, clock, pool, (event) => {
+  const driver: Driver = new Driver(session, conn, clock, pool, 10_000, (event) => {
     if (event.kind === "stream") {
       const incoming = new IncomingStream(driver, event.stream, PEER);
       byInner.set(event.stream, incoming);

@@ -51,7 +51,9 @@ for (const from of RUNTIMES) {
 for (const runtime of RUNTIMES) {
   test(`${runtime}: a consumer that never releases keeps to the budget, and the others' tensors go on`, async () => {
     const memoryBudgetBytes = 256 * MiB;
-    await using receiver = await Peer.start(runtime, { limits: { memoryBudgetBytes, silenceMs: 4000 } });
+    await using receiver = await Peer.start(runtime, {
+      limits: { memoryBudgetBytes, silenceMs: 4000, memoryWaitMs: 1000 },
+    });
     await using greedy = await Peer.start("node", { peers: [receiver.address] });
     await using other = await Peer.start("node", { peers: [receiver.address] });
     for (const each of [greedy, other]) await each.event("joined", { dialledAs: receiver.address });
@@ -71,6 +73,11 @@ for (const runtime of RUNTIMES) {
       assert.ok(Number(memoryUsedBytes) <= memoryBudgetBytes, `${memoryUsedBytes} bytes are used`);
     }
     assert.deepEqual([receiver.all("left"), receiver.all("streamFailed")], [[], []]);
+    const starved = await receiver.event("starved", { peer: greedy.id });
+    assert.deepEqual(
+      [starved.code, /memoryBudgetBytes/.test(String(starved.message))],
+      ["ASOC_MEMORY_BUDGET", true],
+    );
     receiver.command({ cmd: "release" });
     await greedy.event("sendDone", { id: endless });
     await goesOn();

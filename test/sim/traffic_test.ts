@@ -179,6 +179,9 @@ test("a consumer that never releases holds up its own sender alone, for as long 
   assert.ok(heldBefore >= 1 && heldBefore < 6, `${heldBefore} tensors fit`);
   for (let i = 0; i < 5; i++) await world.time.settle(c.node.send(b.node.id, new Uint8Array(1000 + i)));
   await world.time.run(300_000);
+  const [told, ...more] = eventsOf(b, "starved");
+  assert.deepEqual([told?.peer.id, told?.error.code, more], [a.node.id, "ASOC_MEMORY_BUDGET", []]);
+  assert.match(String(told?.error), /of 8388608 bytes \(memoryBudgetBytes/);
   assert.equal(held.length, heldBefore + 5, "the other peer's tensors did not come");
   assert.ok(b.node.stats.memoryUsedBytes <= 8 * MiB);
   assert.deepEqual([eventsOf(b, "left"), eventsOf(b, "streamFailed")], [[], []]);

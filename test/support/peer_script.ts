@@ -267,6 +267,8 @@ async function watch(): Promise<void> {
       });
     } else if (event.kind === "streamFailed") {
       print("streamFailed", { peer: event.peer.id, ...failure(event.error), streamId: event.streamId });
+    } else if (event.kind === "starved") {
+      print("starved", { peer: event.peer.id, ...failure(event.error) });
     } else if (event.kind === "unverified") {
       print("unverified", { peer: event.peer.id });
     } else if (event.kind === "key") {

@@ -134,7 +134,8 @@ export class TensorPair {
     }
     if (this.writtenBytes < this.breakAt) side.session.handleWritten(this.nowMs);
     else {
-      // What was written before still arrives; nothing comes back.
+      // What was written before still arrives, both ways; nothing comes back.
+      while (!side.over && this.#arrive(side)) side.hear();
       this.#lose(side);
       if (this.halfOpen) {
         while (this.#arrive(other)) other.hear();

@@ -181,6 +181,19 @@ export function overBudget(streamId: number, wantedBytes: number, budgetBytes: n
   );
 }
 
+/** Tensors wait for memory, and nobody releases any. */
+export function starved(
+  limits: { readonly memoryBudgetBytes: number; readonly memoryWaitMs: number },
+  usedBytes: number,
+): LimitError {
+  const { memoryBudgetBytes, memoryWaitMs } = limits;
+  return new LimitError(
+    "ASOC_MEMORY_BUDGET",
+    `Tensors wait for memory, and none came for ${memoryWaitMs} ms: ${usedBytes} of ${memoryBudgetBytes} bytes (memoryBudgetBytes, of which each peer has a share) are in use. Release tensors, or read them with chunks()`,
+    { details: { limit: "memoryBudgetBytes", expected: memoryBudgetBytes, got: usedBytes } },
+  );
+}
+
 /** Its sender has a quota, and this is beyond it. */
 export function beyondQuota(streamId: number): LimitError {
   return new LimitError(

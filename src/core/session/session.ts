@@ -166,6 +166,10 @@ export class Session {
   get lastReadMs(): number {
     return this.#deadlines.lastReadMs;
   }
+  /** Payload bytes that have come. */
+  get payloadBytesIn(): number {
+    return this.#arrivals.streams.payloadBytes;
+  }
   get outboundStreams(): number {
     return this.#outbound.openStreams;
   }
@@ -177,7 +181,7 @@ export class Session {
     return {
       framesIn: this.#intake.frames,
       framesOut: frames,
-      payloadBytesIn: this.#arrivals.streams.payloadBytes,
+      payloadBytesIn: this.payloadBytesIn,
       payloadBytesOut: payloadBytes,
       unknownFrames: this.#intake.unknownFrames,
       controlFrames: this.#intake.controlFrames,

@@ -72,6 +72,8 @@ export type SessionEvent =
   /** How much is here of a transfer that broke? `answerResume` says. */
   | { readonly kind: "resumeAsked"; readonly transferId: string }
   | { readonly kind: "resumeAnswered"; readonly transferId: string; readonly offset: number | undefined }
+  /** Streams have waited for tensor memory for long, and nothing came: said by who drives the session. */
+  | { readonly kind: "starved" }
   /** PONG has come: the other side is there, and round trip and skew are known. */
   | { readonly kind: "heard" }
   /** The other side wants no new streams here; `code` is one of `GoawayCode`. */
