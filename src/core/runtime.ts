@@ -18,7 +18,7 @@ export interface Address {
  * following `commit`, `end` or `fail`. It is never recycled or moved before.
  */
 export interface Sink {
-  /** Memory for the next bytes: the exact rest of a header, or of a payload. Never empty. */
+  /** Memory for the next bytes: the exact rest of a header, or of a payload and perhaps the header behind it. Never empty. */
   next(): Uint8Array;
   /**
    * `byteCount` bytes (at least 1) now lie at the start of what `next()` returned. True: somebody waits for what has

@@ -128,11 +128,11 @@ export class FrameIntake implements FrameConsumer {
     }
   }
 
-  payloadTarget(remainingBytes: number): Uint8Array | undefined {
+  payloadTarget(remainingBytes: number, spareBytes: number): Uint8Array | undefined {
     if (this.#action === Action.CHECK_HELLO || this.#action === Action.CHECK_ACCEPT)
       return this.#handshake.target(remainingBytes);
     if (this.#action === Action.RECORDS) return this.#control.target(remainingBytes);
-    return this.#arrivals.streams.payloadTarget(remainingBytes);
+    return this.#arrivals.streams.payloadTarget(remainingBytes, spareBytes);
   }
 
   get targetMoved(): boolean {

@@ -103,15 +103,21 @@ export class InboundMemory {
 
   // --- bytes that come
 
-  /** Memory for up to `remainingBytes` of a payload. Throws ASOC_TENSOR_TOO_LARGE when that is more than there may be. */
-  target(remainingBytes: number): Uint8Array {
+  /** See `FrameConsumer.payloadTarget`. Throws ASOC_TENSOR_TOO_LARGE when that is more than there may be. */
+  target(remainingBytes: number, spareBytes: number): Uint8Array {
     this.move();
     let segment = this.#filling;
     if (!segment) {
       if (this.#bounded) throw outgrown(this.#streamId, this.#storableEnd);
       segment = this.#plainSegment(remainingBytes);
     }
-    return segment.memory.subarray(segment.filled, segment.filled + remainingBytes);
+    const end = segment.filled + remainingBytes;
+    // Of a tensor whose length is known: what lies behind its end may be its reader's own.
+    const lastEnd = Math.min(
+      segment.memory.length,
+      segment.filled + (this.#totalBytes ?? 0) - this.#received,
+    );
+    return segment.memory.subarray(segment.filled, end + spareBytes <= lastEnd ? end + spareBytes : end);
   }
 
   /** Plain memory for `byteCount` more bytes. It takes in shorter segments before it, so that tiny frames do not make a list of them. */

@@ -123,9 +123,9 @@ export class InboundTensor {
     return Math.max(this.#context.window.initialBytes, end - this.baseOffset, this.limitBytes);
   }
 
-  /** Memory for up to `remainingBytes` of a payload. Throws ASOC_TENSOR_TOO_LARGE when that is more than there may be. */
-  target(remainingBytes: number): Uint8Array {
-    return this.#memory.target(remainingBytes);
+  /** See `FrameConsumer.payloadTarget`. Throws ASOC_TENSOR_TOO_LARGE when that is more than there may be. */
+  target(remainingBytes: number, spareBytes: number): Uint8Array {
+    return this.#memory.target(remainingBytes, spareBytes);
   }
 
   /** True when the next target will be elsewhere than the last one said. */

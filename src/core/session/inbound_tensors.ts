@@ -157,12 +157,12 @@ export class InboundTensors {
   }
 
   /** See `FrameConsumer.payloadTarget`; there is always room. */
-  payloadTarget(remainingBytes: number): Uint8Array {
+  payloadTarget(remainingBytes: number, spareBytes: number): Uint8Array {
     this.#dropStale();
     const stream = this.#current;
     if (!stream) return scratch(remainingBytes);
     try {
-      return stream.target(remainingBytes);
+      return stream.target(remainingBytes, spareBytes);
     } catch (error) {
       if (!(error instanceof AsocError)) throw error;
       this.#current = undefined;

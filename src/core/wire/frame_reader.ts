@@ -3,7 +3,8 @@
  *
  * Two ways in. Direct: `next()` names memory (the rest of a header, or the place in
  * the tensor where the payload belongs) and `commit()` says how much of it was
- * filled; no payload byte is copied. Copying: `push()` takes bytes wherever they
+ * filled; no payload byte is copied. The header of the next frame is read along with the end of a payload where
+ * memory of the same tensor follows, and the next payload overwrites it there: that saves a read a frame. Copying: `push()` takes bytes wherever they
  * lie. Small frames in a row are read many at a time into a staging buffer and
  * go the copying way, because a read each would cost more than the copy.
  *
@@ -17,8 +18,12 @@ import { decodeHeader, HEADER_BYTES, type Header } from "./header.ts";
 export interface FrameConsumer {
   /** A header has come; it is overwritten later. Throws to end the connection. */
   onHeader(header: Header): void;
-  /** Memory for up to `remainingBytes` of the payload; never empty, never more. Undefined: no room now. */
-  payloadTarget(remainingBytes: number): Uint8Array | undefined;
+  /**
+   * Memory for up to `remainingBytes` of the payload; never empty. Undefined: no room now. Never more either, except by exactly
+   * `spareBytes` where all of the rest fits and what lies behind it is still to come: the next header may land there, and
+   * what belongs there follows.
+   */
+  payloadTarget(remainingBytes: number, spareBytes: number): Uint8Array | undefined;
   /** True when there is a better place now than the last target, whose memory nobody was given. */
   readonly targetMoved: boolean;
   /** `byteCount` bytes lie at the start of the last target. */
@@ -91,9 +96,12 @@ export class FrameReader {
           this.#beginPayload();
         }
         break;
-      case "payload":
-        this.#advance(byteCount);
+      case "payload": {
+        const rest = this.#remaining;
+        this.#advance(Math.min(byteCount, rest));
+        if (byteCount > rest) this.#parse(target.subarray(rest, byteCount)); // of the next header
         break;
+      }
       case "staging":
         this.#parse(target.subarray(0, byteCount));
         break;
@@ -134,7 +142,8 @@ export class FrameReader {
   #chooseTarget(): Uint8Array {
     if (this.#inPayload && !this.#stalled) {
       if (this.#smallRun < STAGE_AFTER || this.#remaining > SMALL_PAYLOAD_BYTES) {
-        const room = this.#consumer.payloadTarget(Math.min(this.#remaining, READ_BYTES));
+        const wanted = Math.min(this.#remaining, READ_BYTES);
+        const room = this.#consumer.payloadTarget(wanted, wanted === this.#remaining ? HEADER_BYTES : 0);
         if (room) {
           this.#place = "payload";
           return room;
@@ -159,7 +168,7 @@ export class FrameReader {
     let at = 0;
     while (at < part.length) {
       if (this.#inPayload) {
-        const room = this.#consumer.payloadTarget(this.#remaining);
+        const room = this.#consumer.payloadTarget(this.#remaining, 0);
         if (!room) {
           this.#stalled = true;
           this.#spill.push(part.slice(at));

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { MiB } from "../../../src/core/limits.ts";
+import { HEADER_BYTES } from "../../../src/core/wire/header.ts";
 import { patternBytes } from "../../support/core_crypto.ts";
 import { data, joinBytes } from "../../support/core_frames.ts";
 import { TensorPair } from "../../support/tensor_pair.ts";
@@ -82,4 +83,24 @@ test("InboundTensor arrives without any initial credit, whether its length is kn
   pair.dialler.session.endStream(unknown);
   pair.run();
   assert.deepEqual([known.verified, unknown.verified], [true, true]);
+});
+
+test("InboundTensor lends room for the next header only within the tensor: its reader's memory behind it stays as it was", () => {
+  const CHUNK = 20_000;
+  for (const totalBytes of [3 * CHUNK, undefined]) {
+    const pair = new TensorPair({ direct: () => true });
+    const { dialler, acceptor } = pair;
+    dialler.mute = true;
+    const memory = new Uint8Array(4 * CHUNK).fill(7);
+    acceptor.onStream = (stream) => stream.readInto(memory);
+    const chunks = [0, 1, 2].map((seq) => patternBytes(CHUNK, seq));
+    pair.inject(dialler, dialler.control(1, { ...MINIMAL_OPEN, totalBytes }));
+    const lent = only(acceptor).target(CHUNK, HEADER_BYTES).length;
+    assert.equal(lent, totalBytes === undefined ? CHUNK : CHUNK + HEADER_BYTES);
+    pair.inject(dialler, ...chunks.map((chunk, seq) => data(1, seq, chunk)));
+    assert.equal(only(acceptor).receivedBytes, 3 * CHUNK);
+    assert.deepEqual(memory.subarray(0, 3 * CHUNK), joinBytes(...chunks));
+    assert.ok(memory.subarray(3 * CHUNK).every((byte) => byte === 7));
+    assert.equal(acceptor.session.counters.copiedBytes, 0);
+  }
 });

@@ -40,6 +40,8 @@ class Keeper implements FrameConsumer {
   readonly frames: Frame[] = [];
   hasRoom: () => boolean = () => true;
   roomBytes: () => number = () => 1 << 30;
+  /** The next header may be read along. */
+  hasSpare: () => boolean = () => false;
   memory = new Uint8Array(0);
   #header: Header = { type: 0, streamId: 0, seq: 0, payloadBytes: 0 };
   #target: Uint8Array = this.memory;
@@ -50,10 +52,12 @@ class Keeper implements FrameConsumer {
     this.#header = { ...next };
     this.#payload = [];
   }
-  payloadTarget(remainingBytes: number): Uint8Array | undefined {
+  payloadTarget(remainingBytes: number, spareBytes: number): Uint8Array | undefined {
     assert.ok(remainingBytes > 0, "asked for room for nothing");
     if (!this.hasRoom()) return undefined;
-    this.memory = new Uint8Array(Math.max(1, Math.min(remainingBytes, this.roomBytes())));
+    const length = Math.max(1, Math.min(remainingBytes, this.roomBytes()));
+    const spare = length === remainingBytes && this.hasSpare() ? spareBytes : 0;
+    this.memory = new Uint8Array(length + spare);
     this.#target = this.memory;
     return this.#target;
   }
@@ -139,6 +143,7 @@ test("FrameReader finds the same frames as a naive decoder, however the bytes ar
       const keeper = new Keeper();
       keeper.hasRoom = () => random() >= stallShare;
       keeper.roomBytes = () => (random() < 0.5 ? 1 + Math.floor(random() * 5000) : 1 << 30);
+      keeper.hasSpare = () => random() < 0.5;
       const reader = new FrameReader(keeper);
       feed(reader, bytes, random, maxPartBytes);
       assert.deepEqual(keeper.frames, decodeAll(bytes));
@@ -191,6 +196,20 @@ test("FrameReader copies no byte of large frames that are read in place", () => 
   const reads = readInPlace(reader, bytes);
   assert.equal(reader.copiedBytes, 0);
   assert.deepEqual(reads, [14, READ_BYTES, READ_BYTES, 5, 14, SMALL_PAYLOAD_BYTES + 1, 14]);
+  assert.deepEqual(keeper.frames, decodeAll(bytes));
+});
+
+test("FrameReader reads the next header along with a payload where there is memory behind it", () => {
+  const bytes = joinBytes(
+    ...[0, 1, 2].map((seq) => data(1, seq, patternBytes(READ_BYTES + 100, seq))),
+    end(1, 3),
+  );
+  const keeper = new Keeper();
+  keeper.hasSpare = () => true;
+  const reader = new FrameReader(keeper);
+  const reads = readInPlace(reader, bytes);
+  assert.deepEqual(reads, [14, READ_BYTES, 114, READ_BYTES, 114, READ_BYTES, 114]);
+  assert.equal(reader.copiedBytes, 0);
   assert.deepEqual(keeper.frames, decodeAll(bytes));
 });
 
