@@ -1,6 +1,7 @@
 """Tensor files as NumPy, ml_dtypes and safetensors have them, for formats_test.ts.
 
 write FOLDER    writes files of every data type, and manifest.json that says what is in each
+every FOLDER    the same in few files: one .safetensors with every data type, and a .npy for each
 read FOLDER     reads the files that its manifest.json names, and says what is not as it should be
 headers FOLDER  reads headers that have been tampered with, and says what each means to the reference
 
@@ -72,11 +73,20 @@ def write_npy(folder):
     return manifest
 
 
-def write_safetensors(folder):
+def write_every_npy(folder):
+    manifest = []
+    for name in (NUMPY + " " + ML_DTYPES).split():
+        a = array(name, (3, 4))
+        np.save(folder / f"{name}.npy", a)
+        manifest.append({"file": f"{name}.npy", "dtype": name, "shape": a.shape, "fortranOrder": False, "bytes": a.tobytes().hex()})
+    return manifest
+
+
+def write_safetensors(folder, every=False):
     manifest = []
 
     def save(tensors, metadata):
-        file = f"{len(manifest)}.safetensors"
+        file = "every.safetensors" if every else f"{len(manifest)}.safetensors"
         specs, listed = {}, []
         for key, name, shape in tensors:
             is_f4 = name == "float4_e2m1fn"
@@ -92,6 +102,11 @@ def write_safetensors(folder):
 
     keep = []
     names = SAFETENSORS.split()
+    if every:
+        shapes = [(3, 4), (0,), ()]
+        tensors = [(f"{name}.{len(s)}", name, s) for name in names for s in shapes if s != () or name != "float4_e2m1fn"]
+        save(tensors, {"format": "np"})
+        return manifest
     for name, shape in itertools.product(names, SHAPES):
         if shape != () or name != "float4_e2m1fn":
             save([("x", name, shape)], None)
@@ -166,6 +181,8 @@ def main():
         manifest = {"npy": write_npy(folder), "safetensors": write_safetensors(folder)}
         (folder / "manifest.json").write_text(json.dumps(manifest))
         answer = {kind: len(files) for kind, files in manifest.items()}
+    elif sys.argv[1] == "every":
+        answer = {"npy": write_every_npy(folder), "safetensors": write_safetensors(folder, every=True)}
     elif sys.argv[1] == "read":
         answer = read(folder)
     else:
