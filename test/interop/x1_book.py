@@ -2,6 +2,7 @@
 import hashlib
 import json
 import zlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import x1_records as rec
@@ -38,7 +39,6 @@ class InStream:
         self.arriving: Arriving | None = None
         self.base = self.seq = self.came = self.unacked = 0
         self.close: rec.Close | None = None
-        self.code = 0  # of the STOP that was said
 
 
 class Book:
@@ -46,8 +46,22 @@ class Book:
     def __init__(self) -> None:
         self.live: dict[Key, tuple["Session", InStream]] = {}
         self.held: dict[Key, Arriving] = {}
-        self.stopped: dict[Key, int] = {}
-        self.delivered: dict[Key, int] = {}
+        self.delivered: set[Key] = set()
+
+
+def is_json(text: str | None) -> bool:
+    """JSON as RFC 8259 has it, or nothing at all."""
+    def refuse(name: str) -> None:
+        raise ValueError(name)
+    try:
+        return text is None or json.loads(text, parse_constant=refuse) is not Ellipsis
+    except (ValueError, RecursionError):
+        return False
+
+
+def is_mixed(streams: Iterable[InStream]) -> bool:
+    """Whether open streams have more than one priority."""
+    return len({each.arriving.open.priority for each in streams if each.arriving}) > 1
 
 
 def describe(record: Open) -> dict[str, Any]:

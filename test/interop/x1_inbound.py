@@ -1,14 +1,14 @@
 """Tensors on their way in: OPEN to ACK verified, credit, ACK, STOP, RESUME! (RFC-0005, RFC-0006).
 
-Left out, because a peer for tests does not need it: deadlines, taps, limits of memory, settled entries of what was
-delivered.
+Left out, because a peer for tests does not need it: deadlines, taps, and all that forgets (limits of memory, the resume
+time of what is held, the bound on what is remembered as delivered).
 """
 import hashlib
 from typing import TYPE_CHECKING, Any
 
 import x1_fields as codes
 import x1_records as rec
-from x1_book import Arriving, InStream, Key, describe, digest
+from x1_book import Arriving, InStream, Key, describe, digest, is_json, is_mixed
 from x1_fields import Fault
 from x1_open import Open
 from x1_wire import MIB
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from x1_session import Session
 
 CANCELLED, TOO_LARGE, UNSUPPORTED, DIGEST_MISMATCH, BAD_STREAM = 1, 2, 3, 4, 6  # codes of STOP
-MAX_SKIPPED, WINDOW = 4096, 16 * MIB
-ACK_BYTES = 8 * MIB  # sooner than the default of 64 MiB, as in the recorded session
+WINDOW = 16 * MIB
+ACK_BYTES = 8 * MIB  # sooner than the default of 64 MiB, as in the recorded sessions
+MIXED_ACK_BYTES, MIXED_MS = 256 << 10, 1000
 
 
 class Inbound:
@@ -26,7 +27,10 @@ class Inbound:
     def __init__(self, session: "Session") -> None:
         self.session, self.book = session, session.node.book
         self.streams: dict[int, InStream] = {}
-        self.opened: set[int] = set()
+        self.last_id = 0
+        self.unacked: set[InStream] = set()
+        self.unacked_bytes = self.mixed_until_ms = 0
+        self.asked: set[bytes] = set()  # RESUME? of a stream that is open here: answered when that is over
         self.initial = session.negotiation.own.initial_credit_bytes
         self.window = self.limit = 16 * self.initial
         self.initial_came = self.total_came = 0
@@ -40,16 +44,10 @@ class Inbound:
         """A record of the other side's stream."""
         if isinstance(record, rec.ResumeQuery):
             return self.on_resume(record.transfer_id)
-        if isinstance(record, rec.Blocked) and stream_id == 0:
-            return None
-        if stream_id == 0 or stream_id % 2 == (self.session.role == "dialler"):
-            raise Fault(codes.PROTOCOL, f"{type(record).__name__} with the stream id {stream_id}", stream_id, seq)
+        if isinstance(record, rec.Blocked):  # of whatever stream: it changes nothing
+            return self.session.node.tell("blocked", self.session, streamId=stream_id, limit=record.limit_bytes)
         if isinstance(record, Open):
             return self.on_open(stream_id, seq, record)
-        if isinstance(record, rec.Blocked):
-            if stream_id not in self.opened:
-                raise Fault(codes.PROTOCOL, f"BLOCKED of stream {stream_id}, which was never opened", stream_id, seq)
-            return self.session.node.tell("blocked", self.session, streamId=stream_id, limit=record.limit_bytes)
         stream = self.find(stream_id, seq)
         if isinstance(record, rec.Close):
             return self.on_close(stream, record)
@@ -66,53 +64,51 @@ class Inbound:
 
     def on_open(self, stream_id: int, seq: int, record: Open) -> None:
         """RFC-0005, section 4.7, in its order."""
-        if stream_id <= max(self.opened, default=0):
-            raise Fault(codes.PROTOCOL, f"OPEN of stream {stream_id} after a larger one", stream_id, seq)
         session, book, key = self.session, self.book, (self.session.peer_id, record.transfer_id)
+        if stream_id <= self.last_id or stream_id % 2 == (session.role == "dialler"):
+            raise Fault(codes.PROTOCOL, f"OPEN of stream {stream_id} after {self.last_id}", stream_id, seq)
+        self.last_id = stream_id
         stream = self.streams[stream_id] = InStream(stream_id, key, self.initial)
-        self.opened.add(stream_id)
-        stop, held = self.why_not(key, record), book.held.get(key)
-        if key not in book.live:
-            book.live[key] = session, stream
-        if stop:
+        if stop := self.why_not(key, record):
             return self.stop(stream, *stop)
-        if key in book.held and record.base_offset == 0:
-            self.session.node.tell("tensorFailed", session, streamId=stream_id, why="sent again from its first byte")
-            held = None
-        book.held.pop(key, None)
+        held = book.held.pop(key, None)
+        if why := self.why_not_here(held, record):
+            self.stop(stream, BAD_STREAM, why)
+            return self.failed(stream, BAD_STREAM, why) if held else None
         stream.arriving = arriving = held or Arriving(record)
         arriving.streams += 1
         stream.base = record.base_offset
+        book.live[key] = session, stream
         session.node.tell("opened", session, streamId=stream_id, base=stream.base, **describe(arriving.open))
+        if is_mixed(self.streams.values()):
+            self.mixed_until_ms = session.node.now_ms() + MIXED_MS
+            self.acknowledge()
         self.grant(stream)
         return None
 
-    def why_not(self, key: Key, record: Open) -> tuple[int, str, int | None] | None:
-        """Code and reason of STOP, and the length of what was delivered before; None: it is taken."""
-        book, dtype, held = self.book, record.dtype, self.book.held.get(key)
-        total = record.total_bytes
-        if len(self.streams) > self.session.negotiation.own.max_streams:
-            return TOO_LARGE, "streams", None
-        if not self.session.takes_opens:
-            return CANCELLED, "closing", None
-        if record.codec or record.layout or dtype and not dtype.known or record.digest not in (None, 0, 1, 2):
-            return UNSUPPORTED, "codec, layout, dtype or digest", None
-        if dtype and total != dtype.size_of(record.shape):
-            return BAD_STREAM, "its length is not that of its shape", None
-        if key in book.delivered:
-            if total not in (None, book.delivered[key]):
-                return BAD_STREAM, "delivered with another length", None
-            return CANCELLED, "delivered already", book.delivered[key]
-        if key in book.stopped:
-            return book.stopped[key], "stopped before", None
-        if key in book.live:
-            return BAD_STREAM, "it is on another stream", None
-        if record.base_offset and record.base_offset != (len(held.data) if held else 0):
-            return BAD_STREAM, "base is not what is held", None
-        if record.base_offset and held:
-            was, now = ((each.total_bytes, each.dtype, each.shape, each.digest) for each in (held.open, record))
-            return (BAD_STREAM, "another description", None) if was != now else None
-        return None
+    def why_not(self, key: Key, record: Open) -> tuple[int, str] | None:
+        """Code and reason of STOP by steps 3 to 8."""
+        dtype, total = record.dtype, record.total_bytes
+        known = not dtype or dtype.known and dtype.countable(record.shape)
+        steps = (
+            (len(self.streams) > self.session.negotiation.own.max_streams, TOO_LARGE, "streams"),
+            (record.codec or record.layout or not known or record.digest not in (None, 0, 1, 2), UNSUPPORTED,
+             "codec, layout, dtype or digest"),
+            (dtype and total != dtype.size_of(record.shape), BAD_STREAM, "its length is not that of its shape"),
+            (not is_json(record.user_metadata), BAD_STREAM, "metadata that is no JSON"),
+            (key in self.book.delivered, BAD_STREAM, "delivered already"),
+            (key in self.book.live, BAD_STREAM, "it is on another stream"),
+        )
+        return next(((code, why) for bad, code, why in steps if bad), None)
+
+    @staticmethod
+    def why_not_here(held: Arriving | None, record: Open) -> str | None:
+        """Steps 9 and 10: what is held is given up then."""
+        if record.base_offset != (len(held.data) if held else 0):
+            return "base is not what is held"
+        first = held.open if held else record
+        was, now = ((each.total_bytes, each.dtype, each.shape, each.digest) for each in (first, record))
+        return None if was == now else "another description"
 
     # --- DATA
 
@@ -127,39 +123,41 @@ class Inbound:
         self.initial_came += initial
         if arriving := stream.arriving:
             total = arriving.open.total_bytes
-            if stream.close:
-                self.stop(stream, BAD_STREAM, "DATA behind CLOSE")
-            elif seq != stream.seq:
+            if seq != stream.seq:
                 self.stop(stream, BAD_STREAM, f"stream {stream_id}: expected seq {stream.seq}, got {seq}")
             elif total is not None and stream.base + stream.came > total:
                 self.stop(stream, BAD_STREAM, "more than its length")
-            stream.seq += 1
+            else:
+                stream.seq += 1
 
     def take(self, stream_id: int, part: bytes, last: bool) -> None:
         """A part of the frame's payload; after the last one ACK and CREDIT are due."""
         stream = self.streams[stream_id]
         if stream.arriving:
             stream.arriving.data += part
-            stream.unacked += len(part)
+            self.unacked.add(stream)
+            self.unacked_bytes += len(part)
         self.total_came += len(part)
         if (cut := self.session.node.cut_inbound) and self.total_came >= cut:
             self.session.node.cut_inbound = 0
             return self.session.abort("cut")
         if last:
-            self.acknowledge(stream)
+            now_ms = self.session.node.now_ms()
+            if is_mixed(self.streams.values()):
+                self.mixed_until_ms = now_ms + MIXED_MS
+            if self.unacked_bytes >= (MIXED_ACK_BYTES if now_ms < self.mixed_until_ms else ACK_BYTES):
+                self.acknowledge()
             self.grant(stream)
         return None
 
-    def acknowledge(self, stream: InStream) -> None:
-        """ACK received: for this stream, or for all of them together."""
-        due = [stream] if stream.unacked >= ACK_BYTES else []
-        if sum(each.unacked for each in self.streams.values()) >= ACK_BYTES:
-            due = [each for each in self.streams.values() if each.unacked]
-        for each in due:
-            if each.arriving:
-                each.unacked = 0
-                ack = rec.Ack(each.key[1], each.base + each.came, rec.RECEIVED)
+    def acknowledge(self) -> None:
+        """ACK received for every stream on which something came since the last time (RFC-0006, section 3)."""
+        for each in sorted(self.unacked, key=lambda stream: stream.id):
+            if each.arriving and each.id in self.streams:
+                ack = rec.Ack(each.key[1], len(each.arriving.data), rec.RECEIVED)
                 self.session.say(each.id, ack, key=("ack", each.id))
+        self.unacked.clear()
+        self.unacked_bytes = 0
 
     def grant(self, stream: InStream) -> None:
         """All that a tensor needs, or `step` more at each limit that is reached; nothing waits in the window here."""
@@ -173,7 +171,7 @@ class Inbound:
             elif stream.limit - stream.came < WINDOW // 2:
                 self.raise_limit(stream, stream.came + WINDOW)
         formula, left = self.initial_came + self.window, self.limit - self.initial_came
-        if formula >= self.limit + self.window // 4 > 0 or formula > self.limit and left < self.initial:
+        if formula > self.limit and 4 * (formula - self.limit) >= left:
             self.limit = formula
             self.session.say(0, rec.Credit(formula), key=("credit", 0))
 
@@ -199,21 +197,22 @@ class Inbound:
             if bad:
                 return self.stop(stream, BAD_STREAM, why)
         stream.close = record
-        if record.digest != digest(arriving.algorithm, arriving.data):
-            self.stop(stream, DIGEST_MISMATCH, "digest differs")
 
     def on_end(self, stream_id: int, seq: int) -> None:
         """RFC-0005, sections 6.3 and 9: it is handed over, or not at all."""
         stream = self.find(stream_id, seq)
         arriving, session = stream.arriving, self.session
-        if arriving and (not stream.close or seq != stream.seq):
-            self.stop(stream, BAD_STREAM, f"END with seq {seq} after {stream.seq}, CLOSE: {stream.close is not None}")
-            arriving = None
+        length = len(arriving.data) if arriving else 0
+        if arriving and (not stream.close or seq != stream.seq or stream.close.raw_bytes != length):
+            self.stop(stream, BAD_STREAM, f"END with seq {seq} after {stream.seq}, CLOSE: {stream.close}")
+        elif arriving and stream.close and stream.close.digest != digest(arriving.algorithm, arriving.data):
+            self.stop(stream, DIGEST_MISMATCH, "digest differs")
+        elif arriving:
+            self.book.delivered.add(stream.key)
+        arriving = stream.arriving  # None where it was stopped
         self.forget(stream)
         if not arriving:
             return None
-        length = len(arriving.data)
-        self.book.delivered[stream.key] = length
         session.node.tell("tensor", session, streamId=stream_id, bytes=length, streams=arriving.streams,
                           base=stream.base, sha256=hashlib.sha256(arriving.data).hexdigest(), **describe(arriving.open))
         if session.node.cut_at_end:
@@ -221,14 +220,15 @@ class Inbound:
             return session.abort("cut")
         return session.say(stream_id, rec.Ack(stream.key[1], length, rec.VERIFIED), key=("ack", stream_id))
 
-    def stop(self, stream: InStream, code: int, reason: str, delivered: int | None = None) -> None:
-        """STOP, behind ACK verified for what was delivered before; from here on the stream is skipped."""
-        ack = () if delivered is None else (rec.Ack(stream.key[1], delivered, rec.VERIFIED),)
-        self.session.say(stream.id, *ack, rec.Stop(code, reason))
+    def stop(self, stream: InStream, code: int, reason: str) -> None:
+        """STOP; from here on the stream is skipped, and nothing of its transfer is known any more."""
+        self.session.say(stream.id, rec.Stop(code, reason))
         if stream.arriving:
+            stream.arriving = None
             self.failed(stream, code, reason)
-        stream.arriving, stream.code = None, code
-        if sum(each.arriving is None for each in self.streams.values()) > MAX_SKIPPED:
+            self.let_go(stream)
+        most = self.session.negotiation.own.max_streams
+        if sum(each.arriving is None for each in self.streams.values()) > most:
             raise Fault(codes.LIMIT, "too many skipped streams")
 
     def failed(self, stream: InStream, code: int, reason: str) -> None:
@@ -238,8 +238,15 @@ class Inbound:
     def forget(self, stream: InStream) -> None:
         """END or RESET has come."""
         del self.streams[stream.id]
+        self.let_go(stream)
+
+    def let_go(self, stream: InStream) -> None:
+        """Its transfer is on no stream any more; who has asked for it is answered."""
         if self.book.live.get(stream.key) == (self.session, stream):
             del self.book.live[stream.key]
+        if stream.key[1] in self.asked:
+            self.asked.discard(stream.key[1])
+            self.on_resume(stream.key[1])
 
     # --- Across connections
 
@@ -248,22 +255,21 @@ class Inbound:
         session, book, key = self.session, self.book, (self.session.peer_id, transfer_id)
         other, _ = book.live.get(key, (None, None))
         if other is session:
-            raise Fault(codes.PROTOCOL, "RESUME? of a stream that is open here")
-        if session.draining:
-            return
+            return self.asked.add(transfer_id)
         if other:
             other.abort("its transfer goes on elsewhere")
         held = book.held.get(key)
         offset = None if key in book.delivered else len(held.data) if held else 0
         session.node.tell("resumeAsked", session, transferId=transfer_id.hex(), offset=offset)
         session.say(0, rec.ResumeAnswer(transfer_id, offset))
+        return None
 
-    def on_end_of_session(self) -> None:
-        """What is open is held, what is skipped stays stopped."""
+    def on_end_of_session(self, at_fault: bool) -> None:
+        """What is open is held, unless we ended the connection because of the other side (RFC-0006, section 6.1)."""
+        self.asked.clear()
         for stream in list(self.streams.values()):
-            mine = self.book.live.get(stream.key) == (self.session, stream)
             self.forget(stream)
-            if stream.arriving and stream.id != self.session.fault_stream:
+            if stream.arriving and at_fault:
+                self.failed(stream, BAD_STREAM, self.session.why)
+            elif stream.arriving:
                 self.book.held[stream.key] = stream.arriving
-            elif mine and not stream.arriving and stream.key not in self.book.delivered:
-                self.book.stopped[stream.key] = stream.code

@@ -63,10 +63,13 @@ class Node:
     def route(self) -> None:
         """Begins what waits, and asks about what broke, on the newest session of its peer that is not draining."""
         for transfer in self.transfers:
-            session = next((each for each in reversed(self.sessions) if each.open and not each.draining
-                            and each.outbound and each.peer_id.hex() == transfer.to), None)
+            session = next((each for each in reversed(self.sessions) if each.open and each.outbound
+                            and (transfer.late or not each.draining) and each.peer_id.hex() == transfer.to), None)
             if session and session.outbound and transfer.state in UNFINISHED:
-                session.outbound.begin(transfer) if transfer.state == "waiting" else session.outbound.ask(transfer)
+                if transfer.state == "waiting" or not transfer.asks:
+                    session.outbound.begin(transfer, transfer.base)
+                else:
+                    session.outbound.ask(transfer)
 
     def delivered(self, transfer: Transfer, session: Session, stream_id: int) -> None:
         """The receiver has it whole."""

@@ -30,11 +30,18 @@ class DType(NamedTuple):
         """Bytes of a tensor: the bits of all elements, rounded up once."""
         return -(-self.bits * self.lanes * math.prod(shape) // 8)
 
+    def countable(self, shape: tuple[int, ...]) -> bool:
+        """Whether its elements, or bits, can be counted when dims of 0 are left out (RFC-0005, section 4.7, step 4)."""
+        each = self.bits * self.lanes
+        return math.prod(filter(None, shape)) * (each if each % 8 else 1) <= MAX_U53
 
+
+FLOAT8 = "e3m4 e4m3 e4m3b11fnuz e4m3fn e4m3fnuz e5m2 e5m2fnuz e8m0fnu".split()
 DTYPES = {
-    "float16": DType(2, 16, 1), "float32": DType(2, 32, 1), "float64": DType(2, 64, 1), "bfloat16": DType(4, 16, 1),
-    "int32": DType(0, 32, 1), "int64": DType(0, 64, 1), "uint8": DType(1, 8, 1), "bool": DType(6, 8, 1),
-    "float4_e2m1fn": DType(17, 4, 1),
+    **{f"{name}{bits}": DType(code, bits, 1) for code, name in enumerate(
+        ("int", "uint", "float", "opaque", "bfloat", "complex")) for bits in KNOWN_BITS[code]},
+    "bool": DType(6, 8, 1), **{f"float8_{name}": DType(7 + at, 8, 1) for at, name in enumerate(FLOAT8)},
+    "float6_e2m3fn": DType(15, 6, 1), "float6_e3m2fn": DType(16, 6, 1), "float4_e2m1fn": DType(17, 4, 1),
 }
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
@@ -77,7 +84,6 @@ class Open:
     traceparent: str | None = None
     user_metadata: str | None = None
     digest: int | None = None
-    copy: tuple[bytes, bytes] | None = None
 
     def encode(self) -> bytes:
         """The body."""
@@ -94,7 +100,6 @@ class Open:
             tlv(5, self.traceparent.encode() if self.traceparent else None),
             tlv(6, None if self.user_metadata is None else self.user_metadata.encode()),
             tlv(7, None if self.digest is None else bytes((self.digest,))),
-            tlv(8, b"".join(self.copy) if self.copy else None),
         ))
 
     @classmethod
@@ -116,15 +121,14 @@ class Open:
         if dtype and dtype.size_of(shape) > MAX_U53:
             raise over_limit("OPEN: a shape of more than 2^53 - 1 bytes")
         topic = read_text(body.take(name_length), 255, "topic")
-        tlvs = body.tlvs(range(1, 9))
+        tlvs = body.tlvs(range(1, 8))
         strides = tuple(tlvs[2].i53() for _ in range(rank)) if 2 in tlvs else None
         if (layout == 2) != (strides is not None):
             raise malformed("OPEN: strides and layout 2 come together")
         shard = read_shard(tlvs[3], shape) if 3 in tlvs else None
         step = tlvs[4].u53() if 4 in tlvs else None
         digest = tlvs[7].number(1) if 7 in tlvs else None
-        copy = (tlvs[8].take(16), tlvs[8].take(8)) if 8 in tlvs else None
-        for kind in {2, 3, 4, 7, 8} & tlvs.keys():
+        for kind in {2, 3, 4, 7} & tlvs.keys():
             tlvs[kind].end()
         traceparent = tlvs[5].rest() if 5 in tlvs else None
         if traceparent is not None and not TRACEPARENT.fullmatch(traceparent):
@@ -133,8 +137,7 @@ class Open:
         group = read_group(tlvs[1]) if 1 in tlvs else None
         priority, codec, layout, device_type, device_id = plain
         return cls(transfer_id, total, base, dtype, shape, priority, codec, layout, device_type, device_id, deadline,
-                   topic, group, strides, shard, step, traceparent.decode() if traceparent else None, metadata, digest,
-                   copy)
+                   topic, group, strides, shard, step, traceparent.decode() if traceparent else None, metadata, digest)
 
 
 def encode_group(group: Group | None) -> bytes | None:

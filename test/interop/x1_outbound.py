@@ -11,7 +11,7 @@ import x1_fields as codes
 import x1_records as rec
 from x1_book import digest
 from x1_fields import Fault
-from x1_inbound import BAD_STREAM, CANCELLED
+from x1_inbound import CANCELLED
 from x1_open import Open
 from x1_wire import DATA, END, MIB, make_frame
 
@@ -35,12 +35,13 @@ class Transfer:
     cut_after_ack: int = 0  # and when so many were ACKed the connection is cut
     reset_at: int = -1  # RESET CANCELLED after so many bytes
     lose_ack: bool = False  # the first ACK verified is taken for lost
+    base: int = 0  # where it begins, unasked
+    asks: bool = True  # RESUME? after a break; otherwise it begins anew
+    late: bool = False  # it is opened although GOAWAY has come
     state: str = "waiting"
     ends: set[int | None] = field(default_factory=set)  # boot epochs with which END was written
     acked: int = 0
-    sent_most: int = 0
     streams: int = 0
-    asked_again: bool = False
 
     @property
     def algorithm(self) -> int:
@@ -77,7 +78,6 @@ class Outbound:
         self.limit = 16 * self.initial
         self.initial_sent = 0
         self.streams: list[OutStream] = []  # open or ended, in the order of turns
-        self.opened: set[int] = set()
         self.waiting: list[tuple[Transfer, int]] = []  # for one of max_streams
         self.asks: list[Transfer] = []
         self.asked: dict[bytes, Transfer] = {}
@@ -98,7 +98,7 @@ class Outbound:
 
     def fill(self) -> None:
         """OPEN for those that wait."""
-        while self.waiting and self.session.open and not self.session.draining and sum(
+        while self.waiting and self.session.open and (not self.session.draining or self.waiting[0][0].late) and sum(
                 not each.ended for each in self.streams) < self.caps.max_streams:
             transfer, base = self.waiting.pop(0)
             stream = OutStream(transfer, base, self.initial)
@@ -110,7 +110,6 @@ class Outbound:
         """The id of a stream; a new one when its OPEN is written."""
         if stream.id == 0:
             stream.id, self.next_id = self.next_id, self.next_id + 2
-            self.opened.add(stream.id)
         return stream.id
 
     def ask(self, transfer: Transfer) -> None:
@@ -157,7 +156,6 @@ class Outbound:
         initial = max(0, min(size, self.initial - stream.sent))
         self.initial_sent += initial
         stream.sent, stream.seq = stream.sent + size, stream.seq + 1
-        transfer.sent_most = max(transfer.sent_most, at + size)
         if transfer.cut_at and at + size >= transfer.cut_at:
             self.session.muted = True
             frame = frame[:len(frame) - (at + size - transfer.cut_at)]
@@ -186,11 +184,9 @@ class Outbound:
         if isinstance(record, rec.Credit) and stream_id == 0:
             self.limit = max(self.limit, record.limit_bytes)
             return None
-        if stream_id not in self.opened:
-            raise Fault(codes.PROTOCOL, f"{type(record).__name__} of stream {stream_id}, which was never opened")
-        stream = next((each for each in self.streams if each.id == stream_id), None)
+        stream = next((each for each in self.streams if each.id == stream_id != 0), None)
         if not stream:
-            return None
+            return None  # it is over, or never was
         if isinstance(record, rec.Credit):
             stream.limit = max(stream.limit, record.limit_bytes)
         elif isinstance(record, rec.Stop):
@@ -201,49 +197,46 @@ class Outbound:
 
     def on_ack(self, stream: OutStream, record: rec.Ack) -> None:
         """RFC-0006, section 3."""
-        transfer, come = stream.transfer, record.contiguous_bytes
-        if record.level == rec.RECEIVED:
-            if come > stream.base + stream.sent:
-                raise Fault(codes.PROTOCOL, f"ACK of {come} bytes, {stream.base + stream.sent} were sent", stream.id)
+        transfer, come, sent = stream.transfer, record.contiguous_bytes, stream.base + stream.sent
+        verified = record.level != rec.RECEIVED
+        if come > sent or verified and stream.ended and come != sent:
+            raise Fault(codes.PROTOCOL, f"ACK of {come} bytes, {sent} were sent", stream.id)
+        if not verified:
             stream.acked, transfer.acked = max(stream.acked, come), max(transfer.acked, come)
             if transfer.cut_after_ack and come >= transfer.cut_after_ack:
                 transfer.cut_at = transfer.cut_after_ack = 0
                 self.session.abort("cut")
-            return
-        if transfer.open.total_bytes not in (None, come):
-            raise Fault(codes.PROTOCOL, f"ACK verified of {come} bytes", stream.id)
-        if transfer.lose_ack:
+        elif transfer.lose_ack:
             transfer.lose_ack = False
-            return
-        if not stream.ended:
-            self.session.say(stream.id, rec.Reset(CANCELLED))
-        self.over(stream)
-        self.session.node.delivered(transfer, self.session, stream.id)
+        elif stream.ended:  # before that it cannot be true
+            self.over(stream)
+            self.session.node.delivered(transfer, self.session, stream.id)
 
     def on_stop(self, stream: OutStream, record: rec.Stop) -> None:
-        """RESET with the same code, and the transfer fails; two cases may go on elsewhere."""
-        transfer, session = stream.transfer, self.session
+        """RFC-0005, section 8: RESET CANCELLED unless END is out, and the transfer fails."""
         if not stream.ended:
-            session.say(stream.id, rec.Reset(record.code))
+            self.session.say(stream.id, rec.Reset(CANCELLED, record.reason))
         self.over(stream)
-        if record.code == CANCELLED and session.heard_goaway and not transfer.acked:
-            transfer.state = "waiting"
-        elif record.code == BAD_STREAM and stream.base and not transfer.asked_again and not session.draining:
-            transfer.asked_again = True
-            self.ask(transfer)
-        else:
-            session.node.failed(transfer, session, stream.id, record.code, record.reason)
+        self.session.node.failed(stream.transfer, self.session, stream.id, record.code, record.reason)
+
+    def on_goaway(self, elsewhere: bool) -> None:
+        """RFC-0006, section 7.1: what was not opened goes to another connection, or fails."""
+        waiting, self.waiting = self.waiting, []
+        for transfer, _ in waiting:
+            transfer.state = "broken"
+            if not elsewhere:
+                self.session.node.failed(transfer, self.session, 0, None, "the peer is leaving")
 
     def on_answer(self, record: rec.ResumeAnswer) -> None:
         """RFC-0006, section 6.4."""
-        if self.session.draining or not (transfer := self.asked.pop(record.transfer_id, None)):
+        if not (transfer := self.asked.pop(record.transfer_id, None)):
             return
         offset, node, session = record.offset, self.session.node, self.session
         node.tell("resumeAnswered", session, id=transfer.name, offset=offset)
         if offset is None:
             node.delivered(transfer, session, 0)
         elif offset > len(transfer.data):
-            raise Fault(codes.PROTOCOL, f"RESUME! {offset} of {len(transfer.data)} bytes")
+            node.failed(transfer, session, 0, None, f"RESUME! {offset} of {len(transfer.data)} bytes")
         elif offset == 0 and transfer.ends - {self.caps.boot_epoch}:
             node.failed(transfer, session, 0, None, "outcome unknown")
         else:
@@ -257,13 +250,8 @@ class Outbound:
         self.fill()
 
     def on_end_of_session(self) -> None:
-        """What was opened is broken; what was not has never begun."""
-        for stream in self.streams:
-            stream.transfer.state = "broken" if stream.id else "waiting"
-            if stream.id == self.session.fault_stream != 0:
-                self.session.node.failed(stream.transfer, self.session, stream.id, None, self.session.why)
-        for transfer in [*self.asks, *self.asked.values()]:
+        """All of it is broken, also what was not opened: it is asked for on the next session."""
+        opened, waiting = (each.transfer for each in self.streams), (transfer for transfer, _ in self.waiting)
+        for transfer in [*opened, *waiting, *self.asks, *self.asked.values()]:
             transfer.state = "broken"
-        for transfer, base in self.waiting:
-            transfer.state = "broken" if base else "waiting"
-        self.streams = []
+        self.streams, self.waiting = [], []

@@ -3,7 +3,7 @@
 
 It prints one JSON object a line, and takes commands as JSON lines on stdin, each with `cmd`:
   send { id, to, bytes, seed, dtype, shape, topic, metadata, digest, priority, unknownTotal, chunkBytes,
-         wrongDigest, resetAt, loseAck, cutAt, cutAfterAck }
+         wrongDigest, resetAt, loseAck, cutAt, cutAfterAck, transferId, base, asks, late }
                                     one tensor of pseudo-random bytes; prints sent or sendFailed
   grant { streamId, bytes }         CREDIT of so much more
   stop { streamId, code }           STOP
@@ -176,6 +176,7 @@ class Peer:
                         session.inbound.stop(stream, command["code"], "the consumer wants no more")
         elif name == "cutInbound":
             self.node.cut_inbound, self.node.cut_at_end = command.get("bytes", 0), command.get("atEnd", False)
+            emit("armed")
         elif name == "dial":
             self.tasks.create_task(self.dial(command["address"]))
         elif name in ("cut", "ping", "say"):
@@ -209,7 +210,7 @@ def make_transfer(command: dict[str, Any]) -> Transfer:
         digest=None if digest == CRC32 else digest)
     return Transfer(str(get("id")), command["to"], description, data, get("chunkBytes", MIB),
                     get("wrongDigest", False), get("cutAt", 0), get("cutAfterAck", 0), get("resetAt", -1),
-                    get("loseAck", False))
+                    get("loseAck", False), get("base", 0), get("asks", True), get("late", False))
 
 
 async def run(args: argparse.Namespace) -> None:

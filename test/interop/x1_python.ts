@@ -24,6 +24,14 @@ export interface Course {
   readonly loseAck?: boolean;
   readonly cutAt?: number;
   readonly cutAfterAck?: number;
+  /** 16 hex digits. */
+  readonly transferId?: string;
+  /** Where its first stream begins, unasked. */
+  readonly base?: number;
+  /** False: after a break it begins anew, without RESUME?. */
+  readonly asks?: boolean;
+  /** It is opened although GOAWAY has come. */
+  readonly late?: boolean;
 }
 
 export type Flags = Readonly<Record<string, string | number>>;
@@ -65,6 +73,13 @@ export class X1Python implements AsyncDisposable {
     this.process.child.stdin?.write(`${JSON.stringify({ cmd, ...fields })}\n`);
   }
 
+  /** From now on the connection is cut that has brought so many bytes, or a whole tensor, before its ACK. */
+  async cutInbound(where: { bytes: number } | { atEnd: true }): Promise<void> {
+    const from = this.mark;
+    this.command("cutInbound", where);
+    await this.event("armed", {}, from);
+  }
+
   event(kind: string, fields: Json = {}, from = 0): Promise<Json> {
     return this.process.waitFor((event) => matches(event, kind, fields), 30_000, from);
   }
@@ -74,7 +89,7 @@ export class X1Python implements AsyncDisposable {
   }
 
   /** Begins to send one tensor to our node; the id is that of its events. */
-  begin(to: Peer, { bytes, ...kind }: Kind, course: Course = {}): string {
+  begin(to: Peer | X1Python, { bytes, ...kind }: Kind, course: Course = {}): string {
     const id = `python ${nextId++}`;
     this.command("send", { id, to: to.id.replaceAll("-", ""), bytes, ...kind, ...course });
     return id;

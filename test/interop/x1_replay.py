@@ -36,7 +36,7 @@ class Player(Node):
         if step["does"] == "ping":
             session.send_ping()
         elif step["does"] == "close":
-            session.close(probe=True)
+            session.close()
         else:
             tensor = step["tensor"]
             algorithm = DIGESTS[tensor["digest"]]

@@ -16,6 +16,7 @@ from x1_outbound import Outbound, OutStream
 from x1_wire import ACCEPT, CONTROL, DATA, END, HEADER, HELLO, FrameReader, make_frame
 
 ALL_STREAMS, SHUTDOWN = 0xFFFF_FFFF, 2
+ELSEWHERE = {1, 3, 4}  # codes of GOAWAY after which what waits goes on with the same peer
 MAX_WAITING = 64  # CONTROL frames, above which PING is not answered
 TO_INBOUND = {Open, rec.Close, rec.Reset, rec.Blocked, rec.ResumeQuery}
 TO_OUTBOUND = {rec.Stop, rec.Credit, rec.Ack, rec.ResumeAnswer}
@@ -33,8 +34,8 @@ class Session:
         self.state = "first"  # then caps, proof, open, over
         self.fin_due = self.fin_sent = self.aborted = self.failed = False
         self.said_goaway = self.heard_goaway = False
-        self.probing = self.muted = False  # muted: nothing may follow what was written last
-        self.goaway_ms = self.fault_stream = 0
+        self.muted = False  # nothing may follow what was written last
+        self.goaway_ping = b""  # behind GOAWAY; empty once it was answered
         self.why = ""
         self.raw: list[bytes] = []  # goes out before CONTROL
         self.control: list[tuple[Any, int | OutStream, tuple[rec.Record | rec.Verbatim, ...]]] = []
@@ -57,11 +58,6 @@ class Session:
         return self.said_goaway or self.heard_goaway
 
     @property
-    def takes_opens(self) -> bool:
-        """RFC-0006, section 7.2: an OPEN that has crossed our GOAWAY is taken for 10 s."""
-        return not self.said_goaway or self.node.now_ms() - self.goaway_ms < 10_000
-
-    @property
     def peer(self) -> Caps | None:
         """The other side's CAPS, once it has come."""
         return self.negotiation.peer
@@ -70,6 +66,11 @@ class Session:
     def peer_id(self) -> bytes:
         """Its uuid."""
         return self.peer.uuid if self.peer else b""
+
+    @property
+    def busy(self) -> bool:
+        """A stream of either direction is open or unsettled."""
+        return bool(self.inbound and self.inbound.busy or self.outbound and self.outbound.busy)
 
     @property
     def tensors(self) -> bool:
@@ -110,8 +111,7 @@ class Session:
 
     def settle(self) -> None:
         """FIN once GOAWAY was said and no stream of either direction is open (RFC-0006, section 7.3)."""
-        if (self.said_goaway and self.open and not self.control and self.outbound and not self.outbound.busy
-                and self.inbound and not self.inbound.busy and not (self.probing and self.ping)):
+        if self.said_goaway and self.open and self.outbound and not (self.control or self.busy or self.goaway_ping):
             self.fin_due = True
 
     # --- In
@@ -229,14 +229,17 @@ class Session:
             if self.ping and record.opaque == self.ping[0]:
                 self.node.tell("pong", self, theirMs=record.unix_ms, ownMs=self.ping[1])
                 self.ping = None
+            if record.opaque == self.goaway_ping:
+                self.goaway_ping = b""
         elif isinstance(record, rec.Ping):
             if not self.fin_sent and len(self.control) < MAX_WAITING:
                 self.say(0, rec.Pong(record.opaque, self.node.now_ms()))
         elif isinstance(record, rec.Goaway):
             self.heard_goaway = True
+            if self.outbound:
+                self.outbound.on_goaway(record.code in ELSEWHERE)
             self.node.tell("goaway", self, code=record.code, lastStream=record.last_stream)
         elif isinstance(record, rec.Error):
-            self.fault_stream = record.stream
             self.abort(f"ERROR {record.code}, stream {record.stream}: {record.text}")
 
     # --- The user
@@ -247,24 +250,21 @@ class Session:
             self.ping = self.node.random(8), self.node.now_ms()
             self.say(0, rec.Ping(*self.ping))
 
-    def close(self, probe: bool = False) -> None:
-        """GOAWAY, and FIN once nothing is open, nor the PING behind it. A session without tensors has no GOAWAY."""
+    def close(self, code: int = SHUTDOWN) -> None:
+        """GOAWAY and PING, and FIN once nothing is open and PONG has come. A session without tensors has no GOAWAY."""
         if not self.open or self.said_goaway:
             return
-        self.said_goaway, self.goaway_ms = True, self.node.now_ms()
-        self.fin_due, self.probing = not self.outbound, probe
+        self.said_goaway, self.fin_due = True, not self.outbound
         if self.outbound:
-            records: list[rec.Record] = [rec.Goaway(ALL_STREAMS, 0, SHUTDOWN)]
-            if probe:
-                self.ping = self.node.random(8), self.node.now_ms()
-                records.append(rec.Ping(*self.ping))
-            self.say(0, *records)
+            self.ping = self.node.random(8), self.node.now_ms()
+            self.goaway_ping = self.ping[0]
+            self.say(0, rec.Goaway(ALL_STREAMS, 0, code), rec.Ping(*self.ping))
 
     # --- Ends
 
     def fail(self, fault: Fault) -> None:
         """Ends the connection because of the other side: ERROR and FIN once it is open, nothing at all before."""
-        self.failed, self.fault_stream = True, fault.stream
+        self.failed = True
         if self.state == "open" and not self.fin_sent:
             self.control.clear()
             error = rec.Error(fault.code, fault.stream, fault.seq, str(fault).encode()[:256].decode(errors="ignore"))
@@ -272,7 +272,7 @@ class Session:
             self.fin_due = True
         else:
             self.aborted = True
-        self.end(f"fault {fault.code}: {fault}")
+        self.end(f"fault {fault.code}: {fault}", at_fault=True)
 
     def abort(self, why: str) -> None:
         """Ends it at once, without a word."""
@@ -283,18 +283,20 @@ class Session:
         """FIN of the other side."""
         if self.state == "over":
             return
-        if self.state == "open" and self.reader.between:
+        if self.state == "open" and self.busy:
+            self.abort("FIN with streams open")
+        elif self.state == "open" and self.reader.between:
             self.fin_due = not self.fin_sent
             self.end("closed")
         else:
             self.abort("FIN inside a frame" if self.state == "open" else "FIN in the handshake")
 
-    def end(self, why: str) -> None:
-        """Streams of both directions break, once."""
+    def end(self, why: str, at_fault: bool = False) -> None:
+        """Streams of both directions break, once. `at_fault`: the other side is."""
         if self.state == "over":
             return
         self.state, self.why = "over", why
         if self.inbound and self.outbound:
-            self.inbound.on_end_of_session()
+            self.inbound.on_end_of_session(at_fault)
             self.outbound.on_end_of_session()
         self.node.ended(self)

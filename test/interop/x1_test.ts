@@ -1,6 +1,7 @@
 /**
  * Interoperation with `x1_peer.py` (Python 3.11, standard library only), which was written from the RFCs of the extension
- * x1 and shares no code with us: each of our runtimes, whoever dials, both directions.
+ * x1, follows them as they stand now, and shares no code with us: each of our runtimes, both directions. Whoever dials where
+ * that can matter: kinds of tensors, and what goes on after a cut; the other cases have one dialler each.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -11,6 +12,8 @@ import { Couple, type Kind, X1Python } from "./x1_python.ts";
 
 const KiB = 1024;
 const ODD_BYTES = 5 * MiB + 3;
+/** Of STOP. */
+const BAD_STREAM = 6;
 /** Confirmed often, and back again soon, so that a test needs neither large tensors nor the usual seconds. */
 const SOON = { reconnectMinMs: 50, reconnectMaxMs: 100, ackBytes: 8 * MiB };
 const KINDS: readonly Kind[] = [
@@ -21,7 +24,26 @@ const KINDS: readonly Kind[] = [
   { bytes: 4, dtype: "float32", shape: [], topic: "a scalar" },
   { bytes: 0, dtype: "float32", shape: [0, 3], digest: "sha256" },
   { bytes: 2 * MiB, dtype: "float64", shape: [512, 512], digest: "none" },
+  // All others that RFC-0005 lists; opaque ones by their shortest and their longest.
+  ...["bool", "int", "uint"].flatMap((name) =>
+    name === "bool"
+      ? [ofType(name, 8)]
+      : [1, 2, 4, 8, 16, 32, 64].map((bits) => ofType(`${name}${bits}`, bits)),
+  ),
+  ofType("float16", 16),
+  ...[8, 248].map((bits) => ofType(`opaque${bits}`, bits)),
+  ...[32, 64, 128].map((bits) => ofType(`complex${bits}`, bits)),
+  ..."e3m4 e4m3 e4m3b11fnuz e4m3fn e4m3fnuz e5m2 e5m2fnuz e8m0fnu"
+    .split(" ")
+    .map((kind) => ofType(`float8_${kind}`, 8)),
+  ...["float6_e2m3fn", "float6_e3m2fn"].map((name) => ofType(name, 6)),
+  ofType("float4_e2m1fn", 4),
 ];
+
+/** 15 elements, so that those of less than a byte end inside of one. */
+function ofType(dtype: string, bits: number): Kind {
+  return { bytes: Math.ceil((15 * bits) / 8), dtype, shape: [3, 5], topic: dtype };
+}
 
 test("the x1 peer in Python agrees with every golden vector", async () => {
   await using python = new Process([
@@ -32,6 +54,49 @@ test("the x1 peer in Python agrees with every golden vector", async () => {
   ]);
   assert.equal(await python.exitWithin(), 0, python.stdout);
   assert.ok(Number(python.events.find((event) => event.event === "golden")?.passed) > 100);
+});
+
+/** STOP, CREDIT, ACK and BLOCKED of an odd and of an even stream that nobody has opened. */
+function sayOfUnknownStreams(python: X1Python): void {
+  for (const streamId of [98, 99]) {
+    for (const hex of [
+      "130000020001", // STOP CANCELLED
+      "200000080000000000100000", // CREDIT 1 MiB
+      "22000011a0a1a2a3a4a5a6a7000000000000001801", // ACK received, 24
+      "22000011a0a1a2a3a4a5a6a7000000000000001802", // ACK verified, 24
+      "210000080000000000040000", // BLOCKED 256 KiB
+    ])
+      python.command("say", { streamId, hex });
+  }
+}
+
+test("two x1 peers in Python keep the same rules with each other", async () => {
+  await using acceptor = await X1Python.start({ credit: 10_000, step: 0 });
+  await using dialler = await X1Python.start({ peers: acceptor.address });
+  await dialler.event("peer");
+  sayOfUnknownStreams(dialler);
+  const transferId = "d0d1d2d3d4d5d6d7";
+  await dialler.sent(dialler.begin(acceptor, { bytes: 9_000 }, { transferId }));
+  for (const course of [{ transferId }, { base: 1 }]) {
+    const id = dialler.begin(acceptor, { bytes: 9_000 }, course);
+    assert.equal((await dialler.event("sendFailed", { id })).code, BAD_STREAM);
+  }
+  const slow = dialler.begin(acceptor, { bytes: 20_000 });
+  const { streamId } = await acceptor.event("opened", { totalBytes: 20_000 });
+  acceptor.command("close");
+  await dialler.event("goaway");
+  await dialler.sent(dialler.begin(acceptor, { bytes: 8_000 }, { late: true }));
+  acceptor.command("grant", { streamId, bytes: 10_000 });
+  await dialler.sent(slow);
+  assert.equal(await acceptor.process.exitWithin(), 0);
+  assert.deepEqual(
+    acceptor.all("tensor").map(({ bytes }) => bytes),
+    [9_000, 8_000, 20_000],
+  );
+  assert.deepEqual(
+    dialler.all("closed").map(({ why }) => why),
+    ["closed"],
+  );
 });
 
 for (const runtime of RUNTIMES) {
@@ -63,7 +128,7 @@ for (const runtime of RUNTIMES) {
           const { offset } = await python.event("resumeAnswered");
           assert.ok(Number(offset) >= 8 * MiB && Number(offset) <= 10 * MiB, `resumed at ${offset}`);
         } else {
-          python.command("cutInbound", { bytes: 2.5 * MiB });
+          await python.cutInbound({ bytes: 2.5 * MiB });
           const { came, sent } = await couple.toPython({ bytes: ODD_BYTES, topic: "cut" });
           assert.deepEqual([came.streams, sent.cuts], [2, 1]);
           assert.ok(Number(came.base) >= 2.5 * MiB, `resumed at ${came.base}`);
@@ -84,7 +149,7 @@ for (const runtime of RUNTIMES) {
           assert.equal((await python.event("resumeAnswered")).offset, null);
           assert.equal(ours.all("tensor").length, 1);
         } else {
-          python.command("cutInbound", { atEnd: true });
+          await python.cutInbound({ atEnd: true });
           const { sent } = await couple.toPython({ bytes: 300 * KiB });
           assert.equal(sent.cuts, 1);
           assert.equal((await python.event("resumeAsked")).offset, null);
@@ -214,6 +279,65 @@ for (const runtime of RUNTIMES) {
       await couple.python.event("peer", {}, from);
     }
     await couple.fromPython({ bytes: ODD_BYTES });
+  });
+
+  test(`${runtime}: records about streams that Python never opened, and nor did we, are passed over`, async () => {
+    await using couple = await Couple.start(runtime, "python");
+    sayOfUnknownStreams(couple.python);
+    await couple.fromPython({ bytes: ODD_BYTES });
+    await couple.toPython({ bytes: ODD_BYTES });
+    couple.peaceful();
+  });
+
+  test(`${runtime}: OPEN of a transfer that was delivered, or with a base that is not what is here, is stopped`, async () => {
+    await using couple = await Couple.start(runtime, "python", {}, { limits: SOON });
+    const { ours, python } = couple;
+    const transferId = "d0d1d2d3d4d5d6d7";
+    await couple.fromPython({ bytes: 300 * KiB }, { transferId });
+    const again = python.begin(ours, { bytes: 300 * KiB }, { transferId });
+    assert.equal((await python.event("sendFailed", { id: again })).code, BAD_STREAM);
+    const ahead = python.begin(ours, { bytes: 300 * KiB }, { base: 1 });
+    assert.equal((await python.event("sendFailed", { id: ahead })).code, BAD_STREAM);
+    assert.equal(ours.all("tensor").length, 1);
+    couple.peaceful();
+
+    const course = { cutAt: 10 * MiB, cutAfterAck: 6 * MiB, asks: false }; // what came before counts for the first ACK
+    const anew = python.begin(ours, { bytes: 12 * MiB }, course);
+    assert.equal((await python.event("sendFailed", { id: anew })).code, BAD_STREAM);
+    const failed = await ours.event("tensorFailed");
+    assert.equal(failed.code, "ASOC_INCOMPLETE_STREAM");
+    assert.deepEqual([ours.all("tensor").length, python.all("resumeAnswered").length], [1, 0]);
+  });
+
+  test(`${runtime}: what we send twice under one id is handed over once in Python, which says so`, async () => {
+    await using couple = await Couple.start(runtime, "node");
+    const { ours, python } = couple;
+    const transferId = "e0e1e2e3e4e5e6e7";
+    for (let run = 0; run < 2; run++) {
+      const [sent] = await ours.send(python.id, { bytes: 300 * KiB, options: { transferId } });
+      assert.ok(sent);
+    }
+    assert.deepEqual(
+      python.all("resumeAsked").map(({ offset }) => offset),
+      [0, null],
+    );
+    assert.equal(python.all("tensor").length, 1);
+    couple.peaceful();
+  });
+
+  test(`${runtime}: an OPEN from Python behind our GOAWAY is taken like any other`, async () => {
+    await using couple = await Couple.start(runtime, "python", { credit: 10_000, step: 0, "redial-ms": -1 });
+    const { ours, python } = couple;
+    const id = couple.begin({ bytes: 20_000 });
+    const { streamId } = await python.event("opened");
+    ours.command({ cmd: "close" });
+    await python.event("goaway");
+    const { sha256 } = await python.sent(python.begin(ours, { bytes: ODD_BYTES }, { late: true }));
+    python.command("grant", { streamId, bytes: 10_000 });
+    await couple.arrived(id, { bytes: 20_000 });
+    const came = await ours.event("tensor", { peer: python.id, bytes: ODD_BYTES });
+    assert.equal(came.sha256, sha256);
+    assert.equal(await ours.process.exitWithin(), 0);
   });
 
   test(`${runtime}: an x1 peer in Python of another community or key is refused`, async () => {
