@@ -9,5 +9,5 @@ const vectors = makeX1Vectors(crypto);
 writeFileSync(FILE, vectorsText(vectors));
 process.stdout.write(
   `${FILE}: ${vectors.records.length} records, ${vectors.rejected.length} rejected, ` +
-    `${vectors.handshakes.length} handshakes, ${vectors.sessions.length} session\n`,
+    `${vectors.handshakes.length} handshakes, ${vectors.sessions.length} sessions\n`,
 );

@@ -1,4 +1,5 @@
 """Checks this peer against `test/vectors/x1.json`."""
+import hashlib
 import json
 import re
 from dataclasses import fields, is_dataclass
@@ -8,11 +9,11 @@ from x1_fields import BAD_RECORD, LIMIT, UNKNOWN_CRITICAL, Fault
 from x1_node import emit
 from x1_records import MAX_CONTROL, OPS, Ack, decode, encode
 from x1_replay import session_fault
-from x1_wire import Transcript, is_x1_token, key_id, make_accept, make_hello
+from x1_wire import Transcript, is_x1_token, key_id, mac, make_accept, make_hello
 
 ERRORS = {BAD_RECORD: "ASOC_BAD_RECORD", UNKNOWN_CRITICAL: "ASOC_UNKNOWN_CRITICAL_RECORD", LIMIT: "ASOC_RECORD_LIMIT"}
 LEVELS = {1: "received", 2: "verified", 3: "consumed"}
-OTHERS = {"source", "keyRotation", "derivedKeys", "rotationKeys", "globs"}  # AES-GCM and TAP are not spoken here
+OTHERS = {"source", "keyRotation"}  # the standard library has no AES-GCM
 
 
 def as_json(value: Any) -> Any:
@@ -61,12 +62,36 @@ def handshake_fits(vector: dict[str, Any]) -> bool:
           for role in ("dialler", "acceptor"))))
 
 
+def glob_fits(vector: dict[str, Any]) -> bool:
+    """RFC-0004, section 12.8: `*` stays within a segment, two or more cross; nothing else is special."""
+    wild = {"*": "[^/]*"}
+    parts = re.findall(r"\*+|[^*]+", vector["glob"])
+    pattern = "".join(wild.get(part, ".*") if part[0] == "*" else re.escape(part) for part in parts)
+    return (re.fullmatch(pattern, vector["topic"], re.DOTALL) is not None) == vector["fits"]
+
+
+def derived_fits(vector: dict[str, Any]) -> bool:
+    """RFC-0102, section 3: the key of a cluster from a master key."""
+    salt = b"asoc/cluster/" + vector["cluster"].encode()
+    made = hashlib.pbkdf2_hmac("sha256", vector["masterKey"].encode(), salt, 600_000, 32)
+    return made.hex() == vector["key"]
+
+
+def rotation_keys_fit(vector: dict[str, Any]) -> bool:
+    """RFC-0102, section 4: what each side seals keys with."""
+    prk = bytes.fromhex(vector["prk"])
+    return all(mac(prk, b"rotate" + role.encode() + b"\1").hex() == vector[role] for role in ("dialler", "acceptor"))
+
+
 CHECKS = {
     "records": record_fits,
     "rejected": refusal_fits,
     "keyIds": lambda vector: key_id(vector["key"].encode()).hex() == vector["keyId"],
     "tokens": lambda vector: is_x1_token(vector["key"].encode(), bytes.fromhex(vector["token"])) == vector["isX1"],
     "handshakes": handshake_fits,
+    "globs": glob_fits,
+    "derivedKeys": derived_fits,
+    "rotationKeys": rotation_keys_fit,
 }
 
 

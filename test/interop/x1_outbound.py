@@ -38,6 +38,7 @@ class Transfer:
     base: int = 0  # where it begins, unasked
     asks: bool = True  # RESUME? after a break; otherwise it begins anew
     late: bool = False  # it is opened although GOAWAY has come
+    available: int | None = None  # how much of it its source has given; None: all
     state: str = "waiting"
     ends: set[int | None] = field(default_factory=set)  # boot epochs with which END was written
     acked: int = 0
@@ -149,7 +150,10 @@ class Outbound:
             close = self.session.control_frame(stream.id, transfer.close_record())
             self.fill()
             return [close, make_frame(END, stream.id, stream.seq)]
-        size = min(stream.rest, transfer.chunk_bytes, self.caps.max_frame_bytes, self.credit(stream))
+        given = len(transfer.data) if transfer.available is None else transfer.available
+        if given <= at:
+            return []
+        size = min(given - at, transfer.chunk_bytes, self.caps.max_frame_bytes, self.credit(stream))
         if size <= 0:
             return list(self.say_blocked(stream))
         frame = make_frame(DATA, stream.id, stream.seq, transfer.data[at:at + size])

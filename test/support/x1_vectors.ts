@@ -16,7 +16,7 @@ import { fixedHandshake, HANDSHAKE_COMMUNITY, HANDSHAKE_KEY, TOKEN_RANDOM } from
 import type { RecordedSession } from "./x1_recorded.ts";
 import { REJECTED } from "./x1_rejected.ts";
 import { counting, SAMPLES } from "./x1_samples.ts";
-import { goldenSession } from "./x1_session_vector.ts";
+import { goldenSessions } from "./x1_session_vector.ts";
 
 /** What JSON can say. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json };
@@ -92,7 +92,7 @@ export function makeX1Vectors(crypto: Crypto): X1Vectors {
     keyRotation: keyRotation(crypto),
     derivedKeys: derivedKeys(),
     rotationKeys: rotationKeysOf(crypto),
-    sessions: [goldenSession()],
+    sessions: goldenSessions(),
     globs: GLOBS.map(([glob, topic]) => ({ glob, topic, fits: compileGlob(glob)(topic) })),
   };
 }

@@ -38,6 +38,7 @@ function recorded(): RecordedSession {
     32: toHex(counting(nonce, 32)),
   });
   const base: Omit<RecordedSession, "steps"> = {
+    name: "for mutation",
     key: "test-secret-key",
     community: "test-cluster",
     unixMs: 1_735_689_600_123,
