@@ -1,4 +1,4 @@
-/** `npm run vectors`: writes the golden vectors of the extension x1 anew. After a change of the wire only. */
+/** `npm run vectors`: writes the golden vectors of the extension x1 anew. After a change of the wire only (RFC-0004, section 16). */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { crypto } from "../src/runtime/common/host.ts";

@@ -71,7 +71,7 @@ def glob_fits(vector: dict[str, Any]) -> bool:
 
 
 def derived_fits(vector: dict[str, Any]) -> bool:
-    """RFC-0102, section 3: the key of a cluster from a master key."""
+    """RFC-0102, section 8: the key of a cluster from a master key."""
     salt = b"asoc/cluster/" + vector["cluster"].encode()
     made = hashlib.pbkdf2_hmac("sha256", vector["masterKey"].encode(), salt, 600_000, 32)
     return made.hex() == vector["key"]
