@@ -2,7 +2,7 @@
  * How much of our tensor streams may go out now (RFC-0006, Credit and Priorities).
  *
  * Three bounds hold for the next chunk of a stream: the stream's own limit; the connection's, which counts the first
- * `initialBytes` of every stream; and, while something more urgent is under way, 2 MiB that the receiver has not
+ * `initialBytes` of every stream; and, while something more urgent is under way, 1 MiB that the receiver has not
  * confirmed, so that the urgent does not queue behind what is in socket buffers.
  */
 import { CONNECTION_CREDIT_FACTOR, HELD_BYTES, HELD_CHUNK_BYTES, LEAD_MS } from "../limits.ts";

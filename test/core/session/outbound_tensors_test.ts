@@ -39,7 +39,7 @@ test("Outbound lets a tensor of higher priority overtake between chunks, and ten
   assert.ok([high, ...low].every(({ verified }) => verified));
 });
 
-test("Outbound keeps 2 MiB of lower priorities unconfirmed while something urgent is under way, and lets go after 1 s", () => {
+test("Outbound keeps 1 MiB of lower priorities unconfirmed while something urgent is under way, and lets go after 1 s", () => {
   const pair = new TensorPair();
   const { dialler, acceptor } = pair;
   const low = dialler.send(UNKNOWN, { priority: 1 });
