@@ -37,7 +37,7 @@ class Transfer:
     lose_ack: bool = False  # the first ACK verified is taken for lost
     base: int = 0  # where it begins, unasked
     asks: bool = True  # RESUME? after a break; otherwise it begins anew
-    late: bool = False  # it is opened although GOAWAY has come
+    late: bool = False  # it is opened although GOAWAY has come, or no more streams may be open
     available: int | None = None  # how much of it its source has given; None: all
     state: str = "waiting"
     ends: set[int | None] = field(default_factory=set)  # boot epochs with which END was written
@@ -99,8 +99,8 @@ class Outbound:
 
     def fill(self) -> None:
         """OPEN for those that wait."""
-        while self.waiting and self.session.open and (not self.session.draining or self.waiting[0][0].late) and sum(
-                not each.ended for each in self.streams) < self.caps.max_streams:
+        while self.waiting and self.session.open and (self.waiting[0][0].late or not self.session.draining and sum(
+                not each.ended for each in self.streams) < self.caps.max_streams):
             transfer, base = self.waiting.pop(0)
             stream = OutStream(transfer, base, self.initial)
             transfer.streams += 1

@@ -3,7 +3,8 @@
 
 It prints one JSON object a line, and takes commands as JSON lines on stdin, each with `cmd`:
   send { id, to, bytes, seed, dtype, shape, topic, metadata, digest, priority, unknownTotal, chunkBytes,
-         wrongDigest, resetAt, loseAck, cutAt, cutAfterAck, transferId, base, asks, late }
+         wrongDigest, resetAt, loseAck, cutAt, cutAfterAck, transferId, base, asks, late,
+         available }
                                     one tensor of pseudo-random bytes; prints sent or sendFailed
   grant { streamId, bytes }         CREDIT of so much more
   stop { streamId, code }           STOP
@@ -210,7 +211,7 @@ def make_transfer(command: dict[str, Any]) -> Transfer:
         digest=None if digest == CRC32 else digest)
     return Transfer(str(get("id")), command["to"], description, data, get("chunkBytes", MIB),
                     get("wrongDigest", False), get("cutAt", 0), get("cutAfterAck", 0), get("resetAt", -1),
-                    get("loseAck", False), get("base", 0), get("asks", True), get("late", False))
+                    get("loseAck", False), get("base", 0), get("asks", True), get("late", False), get("available"))
 
 
 async def run(args: argparse.Namespace) -> None:

@@ -30,8 +30,10 @@ export interface Course {
   readonly base?: number;
   /** False: after a break it begins anew, without RESUME?. */
   readonly asks?: boolean;
-  /** It is opened although GOAWAY has come. */
+  /** It is opened although GOAWAY has come, or no more streams may be open. */
   readonly late?: boolean;
+  /** Its source gives so many bytes and no more. */
+  readonly available?: number;
 }
 
 export type Flags = Readonly<Record<string, string | number>>;

@@ -13,6 +13,7 @@ import { Couple, type Kind, X1Python } from "./x1_python.ts";
 const KiB = 1024;
 const ODD_BYTES = 5 * MiB + 3;
 /** Of STOP. */
+const TOO_LARGE = 2;
 const BAD_STREAM = 6;
 /** Confirmed often, and back again soon, so that a test needs neither large tensors nor the usual seconds. */
 const SOON = { reconnectMinMs: 50, reconnectMaxMs: 100, ackBytes: 8 * MiB };
@@ -307,6 +308,16 @@ for (const runtime of RUNTIMES) {
     const failed = await ours.event("tensorFailed");
     assert.equal(failed.code, "ASOC_INCOMPLETE_STREAM");
     assert.deepEqual([ours.all("tensor").length, python.all("resumeAnswered").length], [1, 0]);
+  });
+
+  test(`${runtime}: an OPEN beyond our max_streams is stopped, and the stream that is open goes on`, async () => {
+    await using couple = await Couple.start(runtime, "python", {}, { limits: { maxInboundStreams: 1 } });
+    const { ours, python } = couple;
+    const slow = python.begin(ours, { bytes: 300 * KiB }, { available: 10 });
+    const one = python.begin(ours, { bytes: 300 * KiB }, { late: true });
+    assert.equal((await python.event("sendFailed", { id: one })).code, TOO_LARGE);
+    assert.deepEqual([python.all("sendFailed", { id: slow }), ours.all("tensorFailed")], [[], []]);
+    couple.peaceful();
   });
 
   test(`${runtime}: what we send twice under one id is handed over once in Python, which says so`, async () => {
