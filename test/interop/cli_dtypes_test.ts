@@ -18,6 +18,8 @@ const PEER = join(import.meta.dirname, "formats_peer.py");
 /** One file for each of NumPy's and ml_dtypes' data types, one with all of those of safetensors. */
 const NPY_FILES = 23;
 const TENSORS = 59;
+/** Types of NumPy that safetensors has, too. */
+const NUMPYS = 13;
 
 interface Tensor {
   readonly dtype: string;
@@ -65,9 +67,10 @@ async function transfer(
   files: readonly string[],
   flags: readonly string[],
   receiverDials: boolean,
+  count = files.length,
 ): Promise<void> {
-  const count = String(files.length);
-  const take = (...more: string[]) => home.node(to, ["recv", "--json", "--name", "there", ...flags, ...more]);
+  const take = (...more: string[]) =>
+    home.node(to, ["recv", "--json", "--name", "there", "--count", `${count}`, ...flags, ...more]);
   if (receiverDials) {
     const send = home.node(from, [
       "send",
@@ -78,13 +81,15 @@ async function transfer(
       "0",
       "--to",
       "there",
+      "--timeout",
+      "60",
     ]);
-    const recv = take("--count", count, "--peers", (await ready(send)).address);
+    const recv = take("--peers", (await ready(send)).address);
     assert.equal(await send.exitWithin(60_000), 0, send.stderr);
     assert.equal(await recv.exitWithin(60_000), 0, recv.stderr);
     return;
   }
-  const recv = take("--count", count, "--no-discovery", "--port", "0");
+  const recv = take("--no-discovery", "--port", "0");
   const { address } = await ready(recv);
   const send = home.node(from, ["send", ...files, "--to", address]);
   assert.equal(await send.exitWithin(60_000), 0, send.stderr);
@@ -100,9 +105,9 @@ for (const [index, from] of RUNTIMES.entries()) {
   }, async () => {
     await using home = await Home.make();
     const { npy, safetensors } = python("every", home.dir) as Written;
-    const [all] = safetensors;
-    assert.deepEqual([npy.length, safetensors.length, all?.tensors.length], [NPY_FILES, 1, TENSORS]);
-    assert.ok(all);
+    const [all, numpys] = safetensors;
+    assert.ok(all && numpys);
+    assert.deepEqual([npy.length, all.tensors.length, numpys.tensors.length], [NPY_FILES, TENSORS, NUMPYS]);
     const read = async (folder: string, entries: readonly object[]): Promise<void> => {
       await writeFile(home.path(folder, "manifest.json"), JSON.stringify(entries));
       const { checks, wrong } = python("read", home.path(folder)) as { checks: number; wrong: string[] };
@@ -141,6 +146,16 @@ for (const [index, from] of RUNTIMES.entries()) {
     await read(
       "turned",
       named.map((entry) => asSafetensors(single(entry, entry.file.replace(".npy", ".safetensors")))),
+    );
+    const apart = ["--out", "apart", "--format", "npy"];
+    await transfer(home, pair, [numpys.file], apart, index % 2 === 0, NUMPYS);
+    await read(
+      "apart",
+      numpys.tensors.map(({ name, ...tensor }) => ({
+        ...tensor,
+        file: `numpy.${name}.npy`,
+        fortranOrder: false,
+      })),
     );
   });
 }

@@ -1,7 +1,7 @@
 """Tensor files as NumPy, ml_dtypes and safetensors have them, for formats_test.ts.
 
 write FOLDER    writes files of every data type, and manifest.json that says what is in each
-every FOLDER    the same in few files: one .safetensors with every data type, and a .npy for each
+every FOLDER    the same in few files: one .safetensors with every data type, one with NumPy's, a .npy for each
 read FOLDER     reads the files that its manifest.json names, and says what is not as it should be
 headers FOLDER  reads headers that have been tampered with, and says what each means to the reference
 
@@ -85,8 +85,8 @@ def write_every_npy(folder):
 def write_safetensors(folder, every=False):
     manifest = []
 
-    def save(tensors, metadata):
-        file = "every.safetensors" if every else f"{len(manifest)}.safetensors"
+    def save(file, tensors, metadata):
+        file = file or f"{len(manifest)}.safetensors"
         specs, listed = {}, []
         for key, name, shape in tensors:
             is_f4 = name == "float4_e2m1fn"
@@ -105,15 +105,16 @@ def write_safetensors(folder, every=False):
     if every:
         shapes = [(3, 4), (0,), ()]
         tensors = [(f"{name}.{len(s)}", name, s) for name in names for s in shapes if s != () or name != "float4_e2m1fn"]
-        save(tensors, {"format": "np"})
+        save("every.safetensors", tensors, {"format": "np"})
+        save("numpy.safetensors", [(name, name, (3, 4)) for name in names if name in NUMPY.split()], None)
         return manifest
     for name, shape in itertools.product(names, SHAPES):
         if shape != () or name != "float4_e2m1fn":
-            save([("x", name, shape)], None)
-    save([(f"layer.{i}.{name}", name, (3, i)) for i in range(4) for name in names], {"format": "np"})
-    save([('"quoted\\"\n\t\x01\x7f/', "uint8", (1,)), ("über \U0001f600\u2028", "float64", (2,))], {"é": "\0"})
-    save([("", "int8", (1,)), ("__proto__", "int16", ())], {"": ""})
-    save([], None)
+            save(None, [("x", name, shape)], None)
+    save(None, [(f"layer.{i}.{name}", name, (3, i)) for i in range(4) for name in names], {"format": "np"})
+    save(None, [('"quoted\\"\n\t\x01\x7f/', "uint8", (1,)), ("über \U0001f600\u2028", "float64", (2,))], {"é": "\0"})
+    save(None, [("", "int8", (1,)), ("__proto__", "int16", ())], {"": ""})
+    save(None, [], None)
     return manifest
 
 
