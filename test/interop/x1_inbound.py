@@ -260,6 +260,7 @@ class Inbound:
             other.abort("its transfer goes on elsewhere")
         held = book.held.get(key)
         offset = None if key in book.delivered else len(held.data) if held else 0
+        offset = session.node.lie or offset
         session.node.tell("resumeAsked", session, transferId=transfer_id.hex(), offset=offset)
         session.say(0, rec.ResumeAnswer(transfer_id, offset))
         return None

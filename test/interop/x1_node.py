@@ -31,6 +31,7 @@ class Node:
         self.transfers: list[Transfer] = []
         self.cut_inbound = 0  # the connection that has brought so many bytes is cut
         self.says_blocked = True
+        self.lie: int | None = None  # what RESUME! says in place of the truth
         self.cut_at_end = False  # or the one on which a tensor was handed over, before its ACK
         self.on_broken: Callable[[Transfer], None] = lambda _: None
 

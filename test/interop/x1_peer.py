@@ -9,6 +9,7 @@ It prints one JSON object a line, and takes commands as JSON lines on stdin, eac
   grant { streamId, bytes }         CREDIT of so much more
   stop { streamId, code }           STOP
   cutInbound { bytes, atEnd }       cuts the connection that has brought so many bytes, or a tensor, before its ACK
+  lie { offset }                    what RESUME! says from now on
   cut   ping   say { streamId, hex }   on all sessions: the end, PING, a CONTROL payload as it is
   dial { address }
   close                             GOAWAY on all sessions; ends when they have ended
@@ -177,6 +178,9 @@ class Peer:
                         session.inbound.stop(stream, command["code"], "the consumer wants no more")
         elif name == "cutInbound":
             self.node.cut_inbound, self.node.cut_at_end = command.get("bytes", 0), command.get("atEnd", False)
+            emit("armed")
+        elif name == "lie":
+            self.node.lie = command["offset"]
             emit("armed")
         elif name == "dial":
             self.tasks.create_task(self.dial(command["address"]))

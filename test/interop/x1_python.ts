@@ -82,6 +82,13 @@ export class X1Python implements AsyncDisposable {
     await this.event("armed", {}, from);
   }
 
+  /** RESUME! says so from now on, whatever is there. */
+  async lie(offset: number): Promise<void> {
+    const from = this.mark;
+    this.command("lie", { offset });
+    await this.event("armed", {}, from);
+  }
+
   event(kind: string, fields: Json = {}, from = 0): Promise<Json> {
     return this.process.waitFor((event) => matches(event, kind, fields), 30_000, from);
   }

@@ -320,6 +320,17 @@ for (const runtime of RUNTIMES) {
     couple.peaceful();
   });
 
+  test(`${runtime}: a RESUME! from Python beyond the end of a tensor fails the send, and not the connection`, async () => {
+    await using couple = await Couple.start(runtime, "node");
+    const { ours, python } = couple;
+    await python.lie(300 * KiB + 1);
+    const transferId = "f0f1f2f3f4f5f6f7";
+    const id = ours.begin(python.id, { bytes: 300 * KiB, options: { transferId } });
+    assert.equal((await ours.event("sendFailed", { id })).code, "ASOC_BAD_STREAM");
+    await couple.toPython({ bytes: 300 * KiB }, 2);
+    couple.peaceful();
+  });
+
   test(`${runtime}: what we send twice under one id is handed over once in Python, which says so`, async () => {
     await using couple = await Couple.start(runtime, "node");
     const { ours, python } = couple;
