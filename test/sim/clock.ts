@@ -24,6 +24,8 @@ export class VirtualTime {
   #stepsNow = 0;
   /** A binary heap, the earliest first; cancelled entries stay until their time. */
   readonly #heap: Entry[] = [];
+  /** Called between two steps. */
+  watch: () => void = () => {};
 
   nowMs(): number {
     return this.#nowMs;
@@ -90,6 +92,7 @@ export class VirtualTime {
       if (this.#stepsNow > MAX_STEPS_PER_MS) throw new Error(`Time stands still at ${this.#nowMs} ms`);
       this.#nowMs = Math.max(this.#nowMs, entry.atMs);
       entry.run = undefined;
+      this.watch();
       run();
       return true;
     }

@@ -3,17 +3,18 @@
  *
  * A pipe holds a bounded number of bytes (both kernels' buffers and the wire), so a write to a slow
  * reader waits. Bytes arrive in order after a delay, cut into parts at seeded places. An abort reaches the
- * other side as a reset, or as an end after what was sent, as with real sockets; a cut loses what is on its way.
+ * other side as a reset, or as an end after what was sent, as with real sockets; a cut loses what is on its way, and
+ * one end that vanishes leaves the other where it is: no packet comes or goes any more.
  */
 import type { Address, Conn, Sink } from "../../src/core/runtime.ts";
-import { Pipe, type Wire } from "./pipe.ts";
+import { type End, Pipe, type Wire } from "./pipe.ts";
 
 /** One end. */
 export class SimConn implements Conn {
   readonly remote: Address;
   readonly local: Address;
   readonly directRead: boolean;
-  readonly role: "dialler" | "acceptor";
+  readonly role: End;
   readonly #wire: Wire;
   /** Towards the other end; made with it. */
   #out: Pipe | undefined;
@@ -27,21 +28,16 @@ export class SimConn implements Conn {
   #readEnded = false;
   #writeClosed = false;
   #failed = false;
+  #vanished = false;
   #failure: unknown;
 
-  constructor(
-    wire: Wire,
-    role: "dialler" | "acceptor",
-    local: Address,
-    remote: Address,
-    directRead: boolean,
-  ) {
+  constructor(wire: Wire, role: End, local: Address, remote: Address, directRead: boolean) {
     this.#wire = wire;
     this.role = role;
     this.local = local;
     this.remote = remote;
     this.directRead = directRead;
-    this.#in = new Pipe(wire, () => this.deliver());
+    this.#in = new Pipe(wire, role, () => this.deliver());
   }
 
   static join(one: SimConn, other: SimConn): void {
@@ -81,11 +77,12 @@ export class SimConn implements Conn {
     const out = this.#out;
     if (!out || this.#failed || this.#writeClosed)
       return Promise.reject(new Error("write() on a closed connection"));
-    if (this.#other?.gone) {
+    if (this.#other?.gone && !this.#other.vanished) {
       // Nobody is there any more: the answer to these bytes is a reset, if they get there.
       for (const part of parts) this.#wire.lost(part.length);
       this.#wire.time.after(this.#wire.quality.maxLatencyMs, () => {
-        if (!this.#wire.blocked()) this.fail(new Error("the connection was reset"));
+        if (!this.#wire.blocked("dialler") && !this.#wire.blocked("acceptor"))
+          this.fail(new Error("the connection was reset"));
       });
       return Promise.resolve();
     }
@@ -118,7 +115,8 @@ export class SimConn implements Conn {
     if (this.over) return;
     this.#failed = true;
     this.#in.drop(cause);
-    this.#out?.refuse(cause);
+    if (this.#other?.vanished) this.#out?.drop(cause);
+    else this.#out?.refuse(cause);
     this.#failure = cause;
     this.#sink?.fail(cause);
     this.#wire.over();
@@ -129,6 +127,27 @@ export class SimConn implements Conn {
     this.#in.drop(cause);
     this.#out?.drop(cause);
     this.fail(cause);
+  }
+
+  /** This end loses its connection, and the other one learns nothing of it. The wire lets nothing pass any more. */
+  vanish(cause: Error): void {
+    if (this.over) return;
+    this.#vanished = true;
+    this.#failed = true;
+    this.#out?.drop(cause);
+    this.#failure = cause;
+    this.#sink?.fail(cause);
+    this.#wire.over();
+  }
+
+  get vanished(): boolean {
+    return this.#vanished;
+  }
+
+  /** What arrives at this end may pass now, and what it acknowledges. */
+  released(): void {
+    this.#in.acknowledged();
+    this.deliver();
   }
 
   get gone(): boolean {

@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { AsocError } from "../../src/core/errors.ts";
+import { AsocError, type AsocErrorCode } from "../../src/core/errors.ts";
 import type { Network, SimHost, UncleanEnd } from "./network.ts";
 import { Random } from "./random.ts";
 import type { SimNode } from "./world.ts";
@@ -40,6 +40,16 @@ const BY_PARTITION = new Set([
 ]);
 /** How long after a partition its consequences may come. */
 const AFTERMATH_MS = 45_000;
+/** What a send may end with: each says what became of the tensor, or of the way to its receiver. */
+const SEND_ERRORS = new Set<AsocErrorCode>([
+  "ASOC_CLOSED",
+  "ASOC_CONNECTION_LOST",
+  "ASOC_DEADLINE",
+  "ASOC_OUTCOME_UNKNOWN",
+  "ASOC_PEER_LEAVING",
+  "ASOC_STOPPED",
+  "ASOC_UNKNOWN_PEER",
+]);
 const STREAM_ERRORS = new Set([
   "ASOC_INCOMPLETE_STREAM",
   "ASOC_STREAM_ABANDONED",
@@ -54,6 +64,10 @@ export class Ledger {
   /** Who received a tensor, by its label. */
   readonly #received = new Map<string, SimNode[]>();
   readonly #declined = new Set<string>();
+  /** Tensors that a sender has sent again after it was started again. */
+  readonly #again = new Set<number>();
+  /** How often a send failed with what. */
+  readonly failures = new Map<string, number>();
   /** Empty tensors carry no label: they are counted, by "from > to". */
   readonly #empty = new Map<string, number>();
   #nextNumber = 0;
@@ -77,6 +91,20 @@ export class Ledger {
 
   settled(record: SendRecord): void {
     this.#records.push(record);
+  }
+
+  /** A send failed: with an error that says why, or with what its caller gave up for. */
+  sendFailed(error: unknown, givenUpFor?: unknown): void {
+    const isNamed = error instanceof AsocError && SEND_ERRORS.has(error.code) && error.message !== "";
+    if (!isNamed && (error === undefined || error !== givenUpFor))
+      throw error ?? new Error("a send failed without a reason");
+    const code = isNamed ? error.code : "given up";
+    this.failures.set(code, (this.failures.get(code) ?? 0) + 1);
+  }
+
+  /** Its sender was started again and sends it again, under the id of the same transfer. */
+  sentAgain(number: number): void {
+    this.#again.add(number);
   }
 
   /** A whole tensor came to `to`, from the host with `address`. */
@@ -132,7 +160,11 @@ export class Ledger {
       const receivers = this.#received.get(`${this.#senders.indexOf(from)}/${number}`) ?? [];
       const byAddress = toId.includes(":");
       const there = receivers.filter(({ host, node }) => host === toHost && (byAddress || node.id === toId));
-      assert.ok(there.length <= 1, `tensor ${number} came to two nodes of ${toHost}`);
+      // A receiver that was started again as well knows nothing of what the one before it had.
+      assert.ok(
+        there.length <= 1 || this.#again.has(number),
+        `tensor ${number} came to two nodes of ${toHost}`,
+      );
       for (const { node } of there) wanted.add(`${node.id} ${number}`);
       if (record.resolved && there.length === 0) {
         assert.ok(

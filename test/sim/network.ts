@@ -42,6 +42,8 @@ export interface Connection {
   readonly to: SimHost;
   readonly dialled: SimConn;
   readonly accepted: SimConn;
+  /** Nothing passes on it any more, and one end does not know. */
+  forgotten: boolean;
   /** Bytes that were written and that never reached the other end's sink. */
   lostBytes: number;
   /** Set when it ended otherwise than with a FIN in each direction. */
@@ -76,6 +78,8 @@ export class Network {
   readonly connections = new Set<Connection>();
   readonly uncleanEnds: UncleanEnd[] = [];
   readonly #groups = new Map<SimHost, number>();
+  /** Whose packets do not get to whom. */
+  readonly #muted = new Map<SimHost, ReadonlySet<SimHost>>();
 
   constructor(time: VirtualTime, random: Random, options: Partial<NetworkOptions> = {}) {
     this.time = time;
@@ -93,19 +97,40 @@ export class Network {
   /** Only hosts of one group reach each other. Bytes under way wait; dials and datagrams are lost. */
   partition(...groups: readonly (readonly SimHost[])[]): void {
     this.#groups.clear();
+    this.#muted.clear();
     for (const [index, group] of groups.entries()) for (const host of group) this.#groups.set(host, index);
     for (const { dialled, accepted } of [...this.connections]) {
-      dialled.deliver();
-      accepted.deliver();
+      dialled.released();
+      accepted.released();
     }
+  }
+
+  /** What `from` send does not get to `to`, and what `to` send does get to them. */
+  mute(from: readonly SimHost[], to: readonly SimHost[]): void {
+    for (const host of from) this.#muted.set(host, new Set(to));
   }
 
   heal(): void {
     this.partition();
   }
 
+  /** Packets of `from` get to `to`. */
+  hears(to: SimHost, from: SimHost): boolean {
+    return (this.#groups.get(from) ?? -1) === (this.#groups.get(to) ?? -1) && !this.#muted.get(from)?.has(to);
+  }
+
+  /** Packets get there, and answers come back. */
   reaches(one: SimHost, other: SimHost): boolean {
-    return (this.#groups.get(one) ?? -1) === (this.#groups.get(other) ?? -1);
+    return this.hears(one, other) && this.hears(other, one);
+  }
+
+  /** One end sees a failure, and the other one is never told: the path forgot the connection, or a machine lost its power. */
+  forget(connection: Connection): void {
+    if (!this.connections.has(connection) || connection.forgotten) return;
+    connection.forgotten = true;
+    this.#broken(connection, { by: "cut", error: undefined });
+    const { dialled, accepted } = connection;
+    (this.random.chance(0.5) ? dialled : accepted).vanish(new Error("the connection was lost"));
   }
 
   /** Both ends see a failure, and what is on its way is lost. */
@@ -125,7 +150,8 @@ export class Network {
       time: this.time,
       random: this.random.fork(),
       quality: this.options,
-      blocked: () => !this.reaches(from, to),
+      blocked: (end) =>
+        connection.forgotten || !(end === "dialler" ? this.hears(from, to) : this.hears(to, from)),
       broken: (cause) => this.#broken(connection, cause),
       over: () => {
         if (!dialled.over || !accepted.over) return;
@@ -139,7 +165,15 @@ export class Network {
     const dialled = new SimConn(wire, "dialler", local, remote, from.directRead);
     const accepted = new SimConn(wire, "acceptor", remote, local, to.directRead);
     SimConn.join(dialled, accepted);
-    const connection: Connection = { from, to, dialled, accepted, lostBytes: 0, broken: undefined };
+    const connection: Connection = {
+      from,
+      to,
+      dialled,
+      accepted,
+      forgotten: false,
+      lostBytes: 0,
+      broken: undefined,
+    };
     this.connections.add(connection);
     return connection;
   }
@@ -291,7 +325,7 @@ export class SimHost {
               : 1;
         for (let copy = 0; copy < copies; copy++) {
           network.time.after(network.latencyMs(), () => {
-            if (network.reaches(this, host) && host.sockets.has(socket)) socket.receive(packet.slice(), from);
+            if (network.hears(host, this) && host.sockets.has(socket)) socket.receive(packet.slice(), from);
           });
         }
         if (!broadcast) break; // a shared port receives unicast once

@@ -20,8 +20,8 @@ export interface Wire {
   readonly time: VirtualTime;
   readonly random: Random;
   readonly quality: LinkQuality;
-  /** No packet comes through now; `resume` of both ends is called when that changes. */
-  blocked(): boolean;
+  /** No packet gets to that end now; `deliver` and `acknowledged` of both ends are called when that changes. */
+  blocked(to: End): boolean;
   /** It ends without a FIN in each direction: by whom and why. */
   broken(cause: EndCause): void;
   /** One end is over. */
@@ -30,8 +30,11 @@ export interface Wire {
   lost(byteCount: number): void;
 }
 
+/** One of the two ends of a connection. */
+export type End = "dialler" | "acceptor";
+
 export interface EndCause {
-  readonly by: "cut" | "dialler" | "acceptor";
+  readonly by: "cut" | End;
   readonly error: unknown;
 }
 
@@ -53,16 +56,23 @@ interface PendingWrite {
 /** One direction. */
 export class Pipe {
   readonly #wire: Wire;
+  /** Where its bytes go, and where their acknowledgements do. */
+  readonly #to: End;
+  readonly #from: End;
   readonly #arrived: () => void;
   #segments: Segment[] = [];
   #pending: PendingWrite | undefined;
   #heldBytes = 0;
+  /** Bytes that the reader has got, and whose writer does not know it. */
+  #unheardBytes = 0;
   #lastAtMs = 0;
   #timer: Timer | undefined;
   #closed = false;
 
-  constructor(wire: Wire, arrived: () => void) {
+  constructor(wire: Wire, to: End, arrived: () => void) {
     this.#wire = wire;
+    this.#to = to;
+    this.#from = to === "dialler" ? "acceptor" : "dialler";
     this.#arrived = arrived;
   }
 
@@ -109,7 +119,7 @@ export class Pipe {
   /** What has arrived and was not taken, if anything. */
   head(): Segment | undefined {
     const head = this.#segments[0];
-    return head && head.atMs <= this.#wire.time.nowMs() && !this.#wire.blocked() ? head : undefined;
+    return head && head.atMs <= this.#wire.time.nowMs() && !this.#wire.blocked(this.#to) ? head : undefined;
   }
 
   /** `byteCount` bytes of the head went to the reader, or its signal did. */
@@ -118,7 +128,15 @@ export class Pipe {
     if (!head) return; // the sink closed the connection meanwhile
     head.taken += byteCount;
     this.#heldBytes -= byteCount;
+    if (this.#wire.blocked(this.#from)) this.#unheardBytes += byteCount;
     if (head.taken === (head.bytes?.length ?? 0)) this.#segments.shift();
+    this.#fill();
+  }
+
+  /** Its writer may learn now what the reader has got. */
+  acknowledged(): void {
+    if (this.#wire.blocked(this.#from)) return;
+    this.#unheardBytes = 0;
     this.#fill();
   }
 
@@ -144,7 +162,7 @@ export class Pipe {
         pending.offset = 0;
         continue;
       }
-      const free = quality.windowBytes - this.#heldBytes;
+      const free = quality.windowBytes - this.#heldBytes - this.#unheardBytes;
       // Not for a few bytes at a time, or packets would shrink for ever (the silly window).
       if (free < Math.min(quality.segmentBytes, quality.windowBytes / 2, part.length - pending.offset))
         return;

@@ -17,16 +17,23 @@ type Joining = "discovery" | "static" | "hybrid";
 
 /** A close that waits this long loses nothing by itself. */
 const PATIENCE_MS = 600_000;
+/** Steps between two looks at the memory of all nodes. */
+const LOOK_STEPS = 64;
+/** How long a sender that was started again waits for its receiver. */
+const REJOIN_MS = 30_000;
 /** All time-outs of a node in a row, and the slowest reader, come to less. */
 const MAX_END_MS = 300_000;
 /** How often each thing happens, out of 100. */
 const HABITS = [
-  ["send", 55],
+  ["send", 50],
   ["sendAll", 10],
-  ["cancel", 6],
-  ["cut", 12],
-  ["partition", 5],
-  ["leave", 12],
+  ["cancel", 5],
+  ["cut", 8],
+  ["forget", 5],
+  ["partition", 4],
+  ["mute", 3],
+  ["restart", 4],
+  ["leave", 11],
 ] as const;
 
 export interface Outcome {
@@ -34,6 +41,12 @@ export interface Outcome {
   received: number;
   failedStreams: number;
   cuts: number;
+  /** Connections that one end went on to believe in. */
+  halfOpen: number;
+  /** Transfers that a sender began, died in, and went on with. */
+  restarts: number;
+  /** Why sends failed, and how often. */
+  readonly failures: ReadonlyMap<string, number>;
 }
 
 class Scenario {
@@ -41,23 +54,40 @@ class Scenario {
   readonly #world: World;
   readonly #ledger: Ledger;
   readonly #joining: Joining;
+  readonly #detachReleased: boolean;
   readonly #hosts: SimHost[] = [];
   /** They speak version 1 only. */
   readonly #legacy = new Set<SimHost>();
   readonly #live = new Map<SimHost, SimNode>();
+  /** What each node may hold of tensors. */
+  readonly #budgets = new Map<SimNode, number>();
   /** Everything that has begun and must end. */
   readonly #tasks = new Set<Promise<void>>();
-  readonly outcome: Outcome = { sends: 0, received: 0, failedStreams: 0, cuts: 0 };
+  readonly outcome: Outcome;
   #ending = false;
   #partitions = 0;
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(seed: number) {
+  constructor(seed: number, detachReleased: boolean) {
     const random = new Random(seed);
     this.#random = random;
     this.#world = new World(random.between(0, 0xffff_ffff), quality(random));
     this.#ledger = new Ledger(this.#world.network);
+    this.outcome = {
+      sends: 0,
+      received: 0,
+      failedStreams: 0,
+      cuts: 0,
+      halfOpen: 0,
+      restarts: 0,
+      failures: this.#ledger.failures,
+    };
     this.#joining = random.pick(["discovery", "static", "hybrid"]);
+    this.#detachReleased = detachReleased;
+    let steps = 0;
+    this.#world.time.watch = () => {
+      if (++steps % LOOK_STEPS === 0) this.#checkMemory();
+    };
   }
 
   async run(): Promise<void> {
@@ -75,6 +105,7 @@ class Scenario {
     for (let step = 0; step < steps; step++) {
       await time.run(random.chance(0.4) ? random.between(0, 20) : random.between(0, 4000));
       this.#act();
+      this.#checkMemory();
       if (this.#failure) throw this.#failure.error;
     }
     this.#heal();
@@ -111,8 +142,15 @@ class Scenario {
       case "cut":
         this.#cut();
         break;
+      case "forget":
+        this.#forget();
+        break;
       case "partition":
-        this.#partition();
+      case "mute":
+        this.#part(habit[0] === "mute");
+        break;
+      case "restart":
+        if (from) this.#restart(from);
         break;
       case "leave":
         if (from && this.#live.size > 1) this.#leave(from, this.#random.chance(0.5));
@@ -125,16 +163,19 @@ class Scenario {
   async #join(host: SimHost, nodeId: string | undefined): Promise<void> {
     const others = this.#hosts.filter((other) => other !== host);
     const known = this.#joining === "static" ? others : [this.#random.pick(others)];
+    const memoryBudgetBytes = this.#random.pick([4 * 2 ** 30, 16 * 2 ** 20]);
     const node = await this.#world.launch({
       on: host,
       nodeId,
       discovery: this.#joining !== "static",
       // For ever: whoever has proven itself may not come back without.
       ...(this.#legacy.has(host) ? { extension: false } : {}),
-      limits: { memoryBudgetBytes: this.#random.pick([4 * 2 ** 30, 16 * 2 ** 20]), resumeMs: 40_000 },
+      limits: { memoryBudgetBytes, resumeMs: 40_000 },
+      detachReleased: this.#detachReleased,
       peers: this.#joining === "discovery" ? [] : known.map((other) => this.#world.addressOf(other)),
     });
     this.#live.set(host, node);
+    this.#budgets.set(node, memoryBudgetBytes);
     this.#task(this.#receive(node));
   }
 
@@ -221,7 +262,10 @@ class Scenario {
     this.#task(
       sending.then(
         ({ delivery }) => settled(true, delivery === "verified"),
-        () => settled(false, false),
+        (error) => {
+          settled(false, false);
+          this.#ledger.sendFailed(error, controller.signal.reason);
+        },
       ),
     );
   }
@@ -236,6 +280,8 @@ class Scenario {
       metadata: number,
     })) {
       this.outcome.sends++;
+      if (error !== undefined) this.#ledger.sendFailed(error);
+      assert.ok((report === undefined) === (error !== undefined), "a send has either a report or an error");
       this.#ledger.settled({
         from,
         toId: peer.id,
@@ -247,6 +293,55 @@ class Scenario {
         sinceMs,
       });
     }
+  }
+
+  /** A node dies while it sends a tensor, comes back under its id, and sends it again under the id of the transfer. */
+  #restart(from: SimNode): void {
+    const { time } = this.#world;
+    const random = this.#random;
+    const peers = from.node.peers.list().filter(({ protocol }) => protocol === "x1");
+    if (peers.length === 0) return;
+    const peer = random.pick(peers);
+    const toHost = this.#hostOf(peer);
+    const to = this.#live.get(toHost);
+    if (to?.node.id !== peer.id) return;
+    const byteCount = Math.max(50_000, this.#size());
+    const { number, bytes } = this.#ledger.make(from, byteCount);
+    const transferId = Buffer.from(random.bytes(8)).toString("hex");
+    const options = { ...this.#options(byteCount), metadata: number, transferId };
+    const record = { from, toId: peer.id, toHost, number, byteCount };
+    const send = async ({ node }: SimNode): Promise<void> => {
+      this.outcome.sends++;
+      let verified = false;
+      try {
+        verified = (await node.send(peer.id, bytes, options)).delivery === "verified";
+      } catch (error) {
+        this.#ledger.sendFailed(error);
+      }
+      this.#ledger.settled({ ...record, resolved: verified, verified, sinceMs: time.nowMs() });
+    };
+    this.#task(send(from));
+    const awayMs = random.between(0, 5000);
+    const { host } = from;
+    const again = async () => {
+      await time.sleep(random.between(0, 2000));
+      if (this.#live.get(host) !== from || this.#ending) return;
+      this.#live.delete(host);
+      this.#ledger.hurried.add(from);
+      await from.node.abort();
+      await time.sleep(awayMs);
+      if (this.#ending) return;
+      await this.#join(host, from.node.id);
+      const successor = this.#live.get(host);
+      if (!successor) return;
+      const look = () => successor.node.findPeer(peer.id);
+      const there = await successor.node.peers.waitFor(look, { timeoutMs: REJOIN_MS }).catch(() => undefined);
+      if (!there || this.#live.get(toHost) !== to) return;
+      this.outcome.restarts++;
+      this.#ledger.sentAgain(number);
+      await send(successor);
+    };
+    this.#task(again());
   }
 
   async *#inParts(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
@@ -307,11 +402,20 @@ class Scenario {
     network.cut(this.#random.pick([...network.connections]));
   }
 
-  #partition(): void {
+  #forget(): void {
+    const { network } = this.#world;
+    if (network.connections.size === 0) return;
+    this.outcome.halfOpen++;
+    network.forget(this.#random.pick([...network.connections]));
+  }
+
+  /** Two parts of the network lose each other for a while, or (`isOneWay`) one of them hears the other and is not heard. */
+  #part(isOneWay: boolean): void {
     const { network, time } = this.#world;
     const [one, other]: [SimHost[], SimHost[]] = [[], []];
     for (const host of this.#hosts) (this.#random.chance(0.5) ? one : other).push(host);
-    network.partition(one, other);
+    if (isOneWay) network.mute(one, other);
+    else network.partition(one, other);
     this.#ledger.healedMs = Number.POSITIVE_INFINITY;
     const round = ++this.#partitions;
     time.after(this.#random.between(500, 25_000), () => {
@@ -324,6 +428,16 @@ class Scenario {
     this.#partitions++;
     this.#world.network.heal();
     this.#ledger.healedMs = this.#world.time.nowMs();
+  }
+
+  #checkMemory(): void {
+    for (const [{ node, host }, memoryBudgetBytes] of this.#budgets) {
+      const { memoryUsedBytes } = node.stats;
+      assert.ok(
+        memoryUsedBytes <= memoryBudgetBytes,
+        `${host}: ${memoryUsedBytes} bytes of memory are in use, at most ${memoryBudgetBytes}`,
+      );
+    }
   }
 
   #task(task: Promise<void>): void {
@@ -348,9 +462,9 @@ function quality(random: Random): Partial<NetworkOptions> {
   };
 }
 
-/** Runs one seed; throws what went wrong. */
-export async function runSeed(seed: number): Promise<Outcome> {
-  const scenario = new Scenario(seed);
+/** Runs one seed; throws what went wrong. `detachReleased`: as the option of `join`, at each node. */
+export async function runSeed(seed: number, detachReleased = false): Promise<Outcome> {
+  const scenario = new Scenario(seed, detachReleased);
   await scenario.run();
   return scenario.outcome;
 }
