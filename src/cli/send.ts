@@ -22,7 +22,8 @@ file, standard input and what goes to a peer of version 0.1 as the bytes that it
 receiver. A file may be larger than memory.
 
 A transfer that is cut off goes on where it was: by itself when the connection breaks, and when the same command is given
-again within two minutes after this program was ended, whatever ended it. ~/.asoc/transfers holds what that needs.
+again within two minutes after this program was ended, whatever ended it. ~/.asoc/transfers holds what that needs. What
+was sent to its end, to a peer that was started again before it could say that it has it, is sent again only with --again.
 
 Ctrl-C finishes the file under way, a second one ends at once; what comes from standard input is given up at the first,
 because nobody could tell whether it was whole.`,
@@ -30,6 +31,7 @@ because nobody could tell whether it was whole.`,
     to: { value: "PEER|all", multiple: true, help: "whom to send to; may be given again" },
     timeout: { value: "SECONDS", help: `how long to wait for them (default ${DEFAULT_TIMEOUT_S})` },
     ...TENSOR_FLAGS,
+    again: { help: "send again what a peer may have had before it was started again" },
     "no-resume": { help: "keep nothing for a later run, and do not go on with an earlier one" },
   },
   joins: true,
@@ -68,7 +70,15 @@ async function sendCommand({ args, env, output }: Context): Promise<ExitCode> {
   const what = [asked.community, [...targets].sort(), asked.peers, same];
   for (const source of sources) if (source !== STDIN) await states?.find(source.path, what);
   const settings = states ? await states.withNodeId(asked) : asked;
-  const request: SendRequest = { sources, wanted, settings, timeoutMs, flags, states };
+  const request: SendRequest = {
+    sources,
+    wanted,
+    settings,
+    timeoutMs,
+    flags,
+    again: args.has("again"),
+    states,
+  };
   try {
     return await withNode(settings, output, new SendJob(request, output));
   } finally {

@@ -12,8 +12,6 @@ import type { TransferState } from "./transfer_state.ts";
 const MAX_AT_ONCE = 32;
 const MAX_BYTES_AT_ONCE = 16 * 1024 * 1024;
 const GROUP_ID_BYTES = 8;
-/** What may have gone out when the first word of it comes. */
-const MAX_FIRST_BYTES = 4 * 1024 * 1024;
 
 /** How long a peer that was there may be away when a file is to begin. */
 const REJOIN_MS = 10_000;
@@ -48,17 +46,19 @@ export interface FileListener {
   /** `bytes` of the file are on their way to `peer`; `before` of them were there when this run began. */
   progress(peer: Peer, bytes: number, before: number): void;
   sent(peer: Peer, tensor: SentTensor): void;
-  /** All of so many tensors had been sent by an earlier run, and the peer did not know of them. */
-  repeated(peer: Peer, tensors: number): void;
 }
 
-/** Sends `file` to `peer`. Never rejects. */
+/**
+ * Sends `file` to `peer`. Never rejects. `again`: also what an earlier run had sent to its end, to a peer that was started
+ * again since and may have had it.
+ */
 export async function sendFile(
   node: AsocNode,
   peer: Peer,
   file: FileToSend,
   flags: TensorFlags,
   state: TransferState | undefined,
+  again: boolean,
   listener: FileListener,
 ): Promise<FileOutcome> {
   const isLegacy = peer.protocol === "v1";
@@ -68,6 +68,7 @@ export async function sendFile(
     isLegacy ? file.bytes : file.tensors,
     flags,
     isLegacy ? undefined : state,
+    again,
     listener,
   );
   return job.run();
@@ -79,6 +80,7 @@ class FileSending {
   readonly #file: TensorFile;
   readonly #flags: TensorFlags;
   readonly #state: TransferState | undefined;
+  readonly #again: boolean;
   readonly #listener: FileListener;
   readonly #groupId: Uint8Array;
   readonly #startMs = performance.now();
@@ -87,7 +89,6 @@ class FileSending {
   readonly #done = new Map<number, number>();
   #doneBytes = 0;
   #beforeBytes = 0;
-  #repeated = 0;
   #error: unknown;
 
   constructor(
@@ -96,6 +97,7 @@ class FileSending {
     file: TensorFile,
     flags: TensorFlags,
     state: TransferState | undefined,
+    again: boolean,
     listener: FileListener,
   ) {
     this.#node = node;
@@ -103,6 +105,7 @@ class FileSending {
     this.#file = file;
     this.#flags = flags;
     this.#state = state;
+    this.#again = again;
     this.#listener = listener;
     this.#groupId = state?.groupId ?? randomBytes(GROUP_ID_BYTES);
   }
@@ -140,7 +143,6 @@ class FileSending {
       underWay.add(task);
     }
     await Promise.all(underWay);
-    if (this.#repeated > 0) this.#listener.repeated(this.#peer, this.#repeated);
     return outcome();
   }
 
@@ -157,35 +159,39 @@ class FileSending {
   }
 
   async #send(tensor: PlannedTensor, index: number): Promise<void> {
-    const { name, dtype, shape, totalBytes, read } = tensor;
+    const { name, dtype, shape, totalBytes } = tensor;
     const state = this.#state;
     const peerId = this.#peer.id;
     const { fileName, fileMetadata = "", tensors } = this.#file;
     const typed = dtype === undefined ? {} : { dtype, shape };
     const elapsedMs = performance.now() - this.#startMs;
-    let hasEnded = false;
-    let firstBytes: number | undefined;
+    const endedEpoch = this.#again ? undefined : state?.endedEpoch(index, peerId);
+    const read = (from: number) => this.#noting(tensor, index, from);
     const report = await this.#node.send(
       this.#peer,
-      { data: read, totalBytes, ...typed },
+      { data: state ? read : tensor.read, totalBytes, ...typed },
       {
         ...sendOptionsOf(this.#flags, name, elapsedMs),
         group: { id: this.#groupId, fileName, index, count: tensors.length, fileMetadata },
         ...(state ? { transferId: state.transferId(index) } : {}),
-        onProgress: (sentBytes) => {
-          firstBytes ??= sentBytes;
-          this.#progress(index, sentBytes);
-          if (sentBytes < totalBytes || hasEnded) return;
-          hasEnded = true;
-          state?.note("ended", index, peerId);
-        },
+        ...(endedEpoch === undefined ? {} : { endedEpoch }),
+        onProgress: (sentBytes) => this.#progress(index, sentBytes),
       },
     );
-    state?.note("there", index, peerId);
-    // What was there already has no digest.
-    const isFromStart = report.digest !== undefined && (firstBytes ?? 0) <= MAX_FIRST_BYTES;
-    if (isFromStart && state?.hadEnded(index, peerId)) this.#repeated++;
+    state?.noteThere(index, peerId);
     this.#arrived(tensor, report);
+  }
+
+  /** The bytes of a tensor; that it ends is noted before its end goes out. */
+  async *#noting(
+    tensor: PlannedTensor,
+    index: number,
+    from: number,
+  ): AsyncGenerator<Uint8Array, void, undefined> {
+    yield* tensor.read(from);
+    const { id } = this.#peer;
+    const { bootEpoch } = this.#node.findPeer(id) ?? this.#peer;
+    if (bootEpoch !== undefined) await this.#state?.noteEnded(index, id, bootEpoch);
   }
 
   #progress(index: number, sentBytes: number): void {

@@ -24,6 +24,8 @@ import type { TransferStates } from "./transfer_states.ts";
 /** At the end: how long peers may take to read what they were sent. */
 const DRAIN_MS = 60_000;
 export const STDIN = "-";
+/** What to do where nobody can know whether a file has come. */
+const LOOK_FIRST = ". Look there: what is missing is sent again by the same command with --again";
 
 /** All that the command line asks for. */
 export interface SendRequest {
@@ -33,6 +35,8 @@ export interface SendRequest {
   readonly settings: NodeSettings;
   readonly timeoutMs: number;
   readonly flags: TensorFlags;
+  /** Whether a tensor that a peer may have had is sent to it again. */
+  readonly again: boolean;
   /** Undefined: nothing is kept for a later run. */
   readonly states: TransferStates | undefined;
 }
@@ -114,7 +118,7 @@ export class SendJob implements Job {
 
   async #sendFile(node: AsocNode, file: FileToSend, targets: readonly Peer[]): Promise<readonly Peer[]> {
     const { path } = file;
-    const { flags, states } = this.#request;
+    const { flags, states, again } = this.#request;
     const isKept = targets.some(({ protocol }) => protocol === "x1");
     const state = isKept ? await states?.begin(path, node.id) : undefined;
     const totalBytes = file.tensors.tensors.reduce((sum, one) => sum + one.totalBytes, 0);
@@ -122,7 +126,7 @@ export class SendJob implements Job {
     const outBytes = node.stats.payloadBytesOut;
     const send = (peer: Peer) => {
       if (peer.protocol === "v1") this.#sentTo.add(peer.id);
-      return sendFile(node, peer, file, flags, state, reports);
+      return sendFile(node, peer, file, flags, state, again, reports);
     };
     const outcomes = await Promise.all(targets.map(send));
     reports.end();
@@ -178,8 +182,10 @@ export class SendJob implements Job {
 
   #failFile(path: string, { peer, error }: Pick<FileOutcome, "peer" | "error">): void {
     if (error instanceof Interrupted) throw error;
-    const message = `Cannot send ${nameOf(path)} to ${peerText(peer)}: ${error instanceof Error ? error.message : String(error)}`;
     const code = error instanceof AsocError ? error.code : "ASOC_CANCELLED";
+    const why = error instanceof Error ? error.message : String(error);
+    const advice = code === "ASOC_OUTCOME_UNKNOWN" && path !== STDIN ? LOOK_FIRST : "";
+    const message = `Cannot send ${nameOf(path)} to ${peerText(peer)}: ${why}${advice}`;
     this.#fail(new CliError(ExitCode.INCOMPLETE, code, message, { cause: error }));
   }
 

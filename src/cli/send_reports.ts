@@ -74,13 +74,6 @@ export class FileReports implements FileListener {
     this.#output.event({ event: "tensor", file: this.#path, peer: peer.id, bytes, ...facts }, undefined);
   }
 
-  repeated(peer: Peer, tensors: number): void {
-    const what = tensors === 1 ? "a tensor" : `${tensors} tensors`;
-    this.#output.log(
-      `${this.#path}: ${what} had been sent to ${peerText(peer)} before, which did not know: if it was started again since, it may have that twice`,
-    );
-  }
-
   end(): void {
     this.#bar.hide();
     this.#output.bar = undefined;

@@ -2,8 +2,9 @@
  * What `asoc send` keeps while it sends a file, so that it can be started again after an end of any kind and go on.
  *
  * A file of lines in JSON: the first says under which node id the file is sent, from which seed the ids of its transfers
- * are made, and what the file was; each further one, that a tensor was sent to its end, or is known to be there. Lines
- * are added behind the transfer's back and never waited for: one that is missing costs a question to the receiver.
+ * are made, and what the file was; each further one, that a tensor is sent to its end, and to which life of its
+ * receiver, or is known to be there. The first kind is written before the end goes out: whether a receiver that knows of
+ * nothing may get it again depends on it. The second kind is not waited for: without it the receiver is asked.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { type FileHandle, open, readFile, truncate } from "node:fs/promises";
@@ -20,7 +21,10 @@ const headSchema = z.object({
   seed: z.string().regex(/^[0-9a-f]{32}$/),
   fingerprint: z.string(),
 });
-const lineSchema = z.object({ state: z.enum(["ended", "there"]), tensor: z.number(), peer: z.string() });
+const lineSchema = z.discriminatedUnion("state", [
+  z.object({ state: z.literal("ended"), tensor: z.number(), peer: z.string(), epoch: z.number() }),
+  z.object({ state: z.literal("there"), tensor: z.number(), peer: z.string() }),
+]);
 type Head = z.output<typeof headSchema>;
 type Line = z.output<typeof lineSchema>;
 
@@ -55,7 +59,9 @@ export interface Place {
 /** The transfer of one file to its targets. */
 export class TransferState {
   readonly #head: Head;
-  readonly #known: Set<string>;
+  readonly #there = new Set<string>();
+  /** The boot epoch of each peer that a tensor was last sent to its end to. */
+  readonly #ended = new Map<string, number>();
   readonly #path: string;
   readonly #handle: FileHandle;
   readonly #output: Output;
@@ -75,7 +81,10 @@ export class TransferState {
     this.#head = head;
     this.#path = path;
     this.#handle = handle;
-    this.#known = new Set(lines.map(textOf));
+    for (const line of lines) {
+      if (line.state === "there") this.#there.add(keyOf(line.tensor, line.peer));
+      else this.#ended.set(keyOf(line.tensor, line.peer), line.epoch);
+    }
     this.resumes = resumes;
     this.#output = output;
   }
@@ -111,18 +120,26 @@ export class TransferState {
     return Buffer.from(this.#id(`tensor ${tensor}`)).toString("hex");
   }
 
-  /** All of it was sent to `peer`, which may or may not have it. */
-  hadEnded(tensor: number, peer: string): boolean {
-    return this.#known.has(textOf({ state: "ended", tensor, peer }));
+  /** All of it was sent to `peer` when that had this boot epoch, which may or may not have it; undefined: it was not. */
+  endedEpoch(tensor: number, peer: string): number | undefined {
+    return this.#ended.get(keyOf(tensor, peer));
   }
   /** `peer` has said that it has it. */
   isThere(tensor: number, peer: string): boolean {
-    return this.#known.has(textOf({ state: "there", tensor, peer }));
+    return this.#there.has(keyOf(tensor, peer));
   }
 
-  /** Notes what is known of a tensor now. */
-  note(state: Line["state"], tensor: number, peer: string): void {
-    this.#pending += `${JSON.stringify({ state, tensor, peer })}\n`;
+  /** The end of a tensor is about to go out. Resolves when that is noted, or cannot be. */
+  async noteEnded(tensor: number, peer: string, epoch: number): Promise<void> {
+    this.#note({ state: "ended", tensor, peer, epoch });
+    await this.#writing;
+  }
+  noteThere(tensor: number, peer: string): void {
+    this.#note({ state: "there", tensor, peer });
+  }
+
+  #note(line: Line): void {
+    this.#pending += `${JSON.stringify(line)}\n`;
     this.#writing ??= this.#write();
   }
 
@@ -157,8 +174,8 @@ export class TransferState {
   }
 }
 
-function textOf({ state, tensor, peer }: Line): string {
-  return `${state} ${tensor} ${peer}`;
+function keyOf(tensor: number, peer: string): string {
+  return `${tensor} ${peer}`;
 }
 
 function parsed(line: string): unknown {

@@ -457,7 +457,7 @@ export class Connections {
     this.#callers.forgetChallenge(connection.challenge);
     const id = nodeId && formatNodeId(nodeId);
     if (caps && id) this.#callers.handleProven(id, dialled);
-    const traits = { tls, takesTensors: caps?.maxStreams !== 0 };
+    const traits = { tls, takesTensors: caps?.maxStreams !== 0, bootEpoch: caps?.bootEpoch };
     const refusal = this.#outboundRefusal(connection, caps && id);
     if (refusal) {
       connection.driver.session.abort(refusal, this.#runtime.clock.nowMs());

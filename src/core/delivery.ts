@@ -48,9 +48,9 @@ export async function deliver(
   /** Where it last began. */
   let reached = 0;
   let cuts = 0;
-  let bootEpoch: number | undefined;
+  let { endedEpoch: bootEpoch } = options;
   /** CLOSE and END may have reached the other side. */
-  let ended = false;
+  let ended = bootEpoch !== undefined;
   let last: Outgoing | undefined;
   let wanted = options.transferId !== undefined;
   let giveUpMs = clock.nowMs() + limits.resumeMs;

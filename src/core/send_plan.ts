@@ -41,6 +41,11 @@ export interface SendOptions {
    * Only for sources that can be read again, and for the node id that began it. Default: random.
    */
   readonly transferId?: string;
+  /**
+   * With `transferId`: an earlier run has sent all of it, to the receiver that had this `Peer.bootEpoch`, and does not know
+   * what became of it. Where that receiver was started again it fails with ASOC_OUTCOME_UNKNOWN instead of coming twice.
+   */
+  readonly endedEpoch?: number;
 }
 
 /** What became of one send. */

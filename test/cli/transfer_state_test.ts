@@ -23,9 +23,11 @@ test("a TransferState keeps its ids and what is known of its tensors for the nex
   assert.match(first.transferId(0), /^[0-9a-f]{16}$/);
   assert.notEqual(first.transferId(0), first.transferId(1));
   assert.equal(first.groupId.length, 8);
-  first.note("ended", 0, "x");
-  first.note("there", 0, "x");
-  first.note("ended", 1, "x");
+  await first.noteEnded(0, "x", 7);
+  first.noteThere(0, "x");
+  await first.noteEnded(1, "x", 7);
+  await first.noteEnded(1, "x", 8);
+  assert.match(await readFile(await onlyFile(home), "utf8"), /"epoch":8\}\n$/, "written when that resolves");
   await first.leave();
   await appendFile(await onlyFile(home), '{"state":"there","tensor":1,"pe'); // cut short
 
@@ -35,7 +37,7 @@ test("a TransferState keeps its ids and what is known of its tensors for the nex
   assert.equal(second.transferId(1), first.transferId(1));
   assert.deepEqual(second.groupId, first.groupId);
   assert.ok(second.isThere(0, "x") && !second.isThere(0, "y") && !second.isThere(1, "x"));
-  assert.ok(second.hadEnded(1, "x") && !second.hadEnded(2, "x"));
+  assert.deepEqual([second.endedEpoch(1, "x"), second.endedEpoch(2, "x")], [8, undefined]);
   await second.finish();
   assert.deepEqual(await readdir(home.dir), []);
 });
@@ -48,7 +50,7 @@ test("a TransferState begins anew for another file or another node id, in the sa
     ["two", NODE],
     ["two", NODE.replaceAll("1", "2")],
   ] as const) {
-    previous.note("there", 0, "x");
+    previous.noteThere(0, "x");
     await previous.leave();
     const earlier = await readEarlier(await onlyFile(home));
     const next = await TransferState.begin({ ...place, fingerprint }, earlier, nodeId, output);

@@ -17,6 +17,8 @@ export interface LinkTraits {
   readonly tls?: PeerTls | undefined;
   /** False: the other side has asked for none. Default true. */
   readonly takesTensors?: boolean;
+  /** As in its CAPS; undefined for a v0.1 peer. */
+  readonly bootEpoch?: number | undefined;
 }
 
 /** One open connection. */
@@ -74,6 +76,8 @@ export interface Peer {
   readonly tls?: PeerTls | undefined;
   /** False: a node that only sends or looks, such as `asoc send`; a tensor sent to it fails with ASOC_STOPPED. */
   readonly takesTensors: boolean;
+  /** A random number, another one after it was started again (see `SendOptions.endedEpoch`); undefined for a v0.1 peer. */
+  readonly bootEpoch?: number | undefined;
   /** The runtime that it says it runs on, such as "node 26.10.0"; undefined where it says none. Its own word. */
   readonly runtime?: string | undefined;
   /** Round trip of the last PING, in ms; undefined before the first, and for a v0.1 peer. */
@@ -205,6 +209,7 @@ export function peerOf(link: Link): Peer {
     protocol: link.proven ? "x1" : "v1",
     ...(link.tls ? { tls: link.tls } : {}),
     takesTensors: link.takesTensors !== false,
+    ...(link.bootEpoch === undefined ? {} : { bootEpoch: link.bootEpoch }),
     runtime: link.agent,
     roundTripMs: link.roundTripMs,
     clockSkewMs: link.clockSkewMs,
