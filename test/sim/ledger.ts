@@ -136,9 +136,10 @@ export class Ledger {
     this.#declined.add(`${to.node.id} ${number}`);
   }
 
-  /** A stream that had started at `to` failed. */
-  failed(error: unknown): void {
+  /** A stream that had started failed; `isTight`: at a node with little memory, where one that does not say its length may find none. */
+  failed(error: unknown, isTight: boolean): void {
     if (error instanceof AsocError && STREAM_ERRORS.has(error.code)) return;
+    if (isTight && error instanceof AsocError && error.code === "ASOC_MEMORY_BUDGET") return;
     throw error;
   }
 

@@ -17,6 +17,8 @@ type Joining = "discovery" | "static" | "hybrid";
 
 /** A close that waits this long loses nothing by itself. */
 const PATIENCE_MS = 600_000;
+/** A memory budget that a few tensors use up. */
+const TIGHT_BYTES = 16 * 2 ** 20;
 /** Steps between two looks at the memory of all nodes. */
 const LOOK_STEPS = 64;
 /** How long a sender that was started again waits for its receiver. */
@@ -163,7 +165,7 @@ class Scenario {
   async #join(host: SimHost, nodeId: string | undefined): Promise<void> {
     const others = this.#hosts.filter((other) => other !== host);
     const known = this.#joining === "static" ? others : [this.#random.pick(others)];
-    const memoryBudgetBytes = this.#random.pick([4 * 2 ** 30, 16 * 2 ** 20]);
+    const memoryBudgetBytes = this.#random.pick([4 * 2 ** 30, TIGHT_BYTES]);
     const node = await this.#world.launch({
       on: host,
       nodeId,
@@ -389,7 +391,7 @@ class Scenario {
       this.outcome.received++;
     } catch (error) {
       this.outcome.failedStreams++;
-      this.#ledger.failed(error);
+      this.#ledger.failed(error, this.#budgets.get(to) === TIGHT_BYTES);
     }
   }
 
