@@ -37,6 +37,7 @@ import type { Traffic } from "./traffic.ts";
 import { communityHash } from "./wire/beacon.ts";
 import { readU32 } from "./wire/header.ts";
 import { formatNodeId } from "./wire/node_id.ts";
+import { GoawayCode } from "./wire/records/goaway.ts";
 import type { TapRecord, UntapRecord } from "./wire/records/tap.ts";
 
 /** What a node wants to hear of its connections. */
@@ -234,7 +235,8 @@ export class Connections {
       if (this.#connections.size === 0) resolve();
     });
     for (const connection of [...this.#connections]) {
-      connection.driver.session.close(clock.nowMs());
+      // 0 would say that there is no limit.
+      connection.driver.session.close(clock.nowMs(), GoawayCode.SHUTDOWN, Math.max(1, Math.ceil(timeoutMs)));
       connection.driver.pump();
     }
     const deadline = clock.after(timeoutMs, () => this.abortAll());

@@ -1,6 +1,7 @@
 /** Connections that stop taking streams, or end, while their node goes on: GOAWAY, twins, worn-out ids, silence. */
 import type { Connection } from "./connection.ts";
 import { ConnectionError } from "./errors.ts";
+import { KEY_DRAIN_MS } from "./limits.ts";
 import type { Clock } from "./runtime.ts";
 import type { Goaway, Swarm } from "./swarm/swarm.ts";
 import { GoawayCode } from "./wire/records/goaway.ts";
@@ -60,7 +61,7 @@ export class Farewells {
   /** No new streams begin on it, and another one takes its place. */
   leave({ link, driver }: Connection, code: number): void {
     const nowMs = this.#clock.nowMs();
-    driver.session.close(nowMs, code);
+    driver.session.close(nowMs, code, code === GoawayCode.KEY_ENDED ? KEY_DRAIN_MS : 0);
     driver.pump();
     if (link) this.#swarm.handleGoaway(link, goawayOf(code), nowMs);
     this.#changed();

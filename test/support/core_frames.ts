@@ -197,4 +197,9 @@ export class FedSession {
     for (const event of this.events) if (event.kind === "closed") return event.error?.code ?? "clean";
     return undefined;
   }
+  /** What a limit that has passed says of itself: the message, and its name among the details. */
+  timedOut(): { readonly message: string | undefined; readonly limit: unknown } {
+    const closed = this.events.find((event) => event.kind === "closed");
+    return { message: closed?.error?.message, limit: closed?.error?.details.limit };
+  }
 }

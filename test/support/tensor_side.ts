@@ -17,6 +17,7 @@ export interface TensorSideOptions {
   readonly limits?: Partial<Limits & Timing>;
   readonly pools?: { readonly dialler?: BufferPool; readonly acceptor?: BufferPool };
   readonly bootEpoch?: number;
+  readonly firstStreamIds?: { readonly dialler?: number; readonly acceptor?: number };
   readonly books?: { readonly dialler?: TransferBook; readonly acceptor?: TransferBook };
 }
 
@@ -66,6 +67,7 @@ export class TensorSide {
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.pool = options.pools?.[role] ?? new BufferPool(this.#limits);
     const book = options.books?.[role];
+    const firstStreamId = options.firstStreamIds?.[role];
     this.session = new Session(
       {
         role,
@@ -77,6 +79,7 @@ export class TensorSide {
         pool: this.pool,
         x1: { communityHash: new Uint8Array(8), bootEpoch: options.bootEpoch ?? 1, tensors: true },
         ...(book ? { bookOf: () => book } : {}),
+        ...(firstStreamId === undefined ? {} : { firstStreamId }),
       },
       nowMs,
     );

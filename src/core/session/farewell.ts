@@ -3,6 +3,7 @@ import { type AsocError, type AsocErrorCode, LimitError, ProtocolError } from ".
 import { encodeHeader, FrameType, HEADER_BYTES } from "../wire/header.ts";
 import { ErrorCode } from "../wire/records/error.ts";
 import { encodeControl } from "../wire/records/records.ts";
+import type { FramePlace } from "./frame_intake.ts";
 import { clippedReason } from "./reasons.ts";
 
 /** Limits that only the other side can have gone over; our own readers' faults are no news for it. */
@@ -15,8 +16,11 @@ const PUSHED: ReadonlySet<AsocErrorCode> = new Set([
 /** The key of the connection is no longer believed here. */
 const OF_KEYS: ReadonlySet<AsocErrorCode> = new Set(["ASOC_KEY_REVOKED", "ASOC_KEY_ENDED"]);
 
-/** The frame that tells of `error`, with `seq` of the CONTROL counter; undefined where there is nothing that it should know. */
-export function farewell(error: AsocError, seq: number): Uint8Array | undefined {
+/**
+ * The frame that tells of `error`, with `seq` of the CONTROL counter; undefined where there is nothing that it should know.
+ * `at`: the frame that is wrong, where it is one.
+ */
+export function farewell(error: AsocError, seq: number, at?: FramePlace): Uint8Array | undefined {
   if (!(error instanceof ProtocolError || PUSHED.has(error.code) || OF_KEYS.has(error.code)))
     return undefined;
   const { streamId } = error.details;
@@ -24,8 +28,8 @@ export function farewell(error: AsocError, seq: number): Uint8Array | undefined 
     {
       kind: "error",
       code: codeOf(error),
-      stream: typeof streamId === "number" ? streamId : 0,
-      frameSeq: 0,
+      stream: typeof streamId === "number" ? streamId : (at?.streamId ?? 0),
+      frameSeq: at?.seq ?? 0,
       text: clippedReason(error.message),
     },
   ]);

@@ -1,5 +1,13 @@
 /** The errors of a session, in words; those of streams on their way in are in `inbound_faults.ts`. */
-import { AsocError, AuthError, ClosedError, ConnectionError, LimitError, ProtocolError } from "../errors.ts";
+import {
+  AsocError,
+  type AsocErrorCode,
+  AuthError,
+  ClosedError,
+  ConnectionError,
+  LimitError,
+  ProtocolError,
+} from "../errors.ts";
 import { type Limits, MAX_WAITING_CONTROL, type Timing } from "../limits.ts";
 import type { TensorMemory } from "../tensor/memory_account.ts";
 import { ACCEPT_BYTES } from "../wire/accept.ts";
@@ -151,27 +159,24 @@ export function timedOut(
   state: State,
   limits: Timing,
 ): ConnectionError {
+  const [code, what, limit] = timeOut(deadline, state);
+  const timeoutMs = limits[limit];
+  return new ConnectionError(code, `${what} ${timeoutMs} ms (${limit})`, { details: { limit, timeoutMs } });
+}
+
+function timeOut(
+  deadline: "handshake" | "sendStall" | "silence" | "linger",
+  state: State,
+): readonly [AsocErrorCode, string, "handshakeTimeoutMs" | "sendStallMs" | "silenceMs" | "lingerMs"] {
   switch (deadline) {
-    case "handshake": {
-      const timeoutMs = limits.handshakeTimeoutMs;
-      const message = `Handshake failed: ${stateName(state)} for ${timeoutMs} ms`;
-      return new ConnectionError("ASOC_HANDSHAKE_TIMEOUT", message, { details: { timeoutMs } });
-    }
-    case "sendStall": {
-      const timeoutMs = limits.sendStallMs;
-      const message = `The connection was closed: no progress in sending for ${timeoutMs} ms`;
-      return new ConnectionError("ASOC_SEND_STALLED", message, { details: { timeoutMs } });
-    }
-    case "silence": {
-      const timeoutMs = limits.silenceMs;
-      const message = `The connection was closed: nothing came for ${timeoutMs} ms on an open stream`;
-      return new ConnectionError("ASOC_PEER_SILENT", message, { details: { timeoutMs } });
-    }
-    case "linger": {
-      const timeoutMs = limits.lingerMs;
-      const message = `The peer did not close its side within ${timeoutMs} ms`;
-      return new ConnectionError("ASOC_CONNECTION_LOST", message, { details: { timeoutMs } });
-    }
+    case "handshake":
+      return ["ASOC_HANDSHAKE_TIMEOUT", `Handshake failed: ${stateName(state)} for`, "handshakeTimeoutMs"];
+    case "sendStall":
+      return ["ASOC_SEND_STALLED", "The connection was closed: no progress in sending for", "sendStallMs"];
+    case "silence":
+      return ["ASOC_PEER_SILENT", "The connection was closed: nothing came for", "silenceMs"];
+    case "linger":
+      return ["ASOC_CONNECTION_LOST", "The peer did not close its side within", "lingerMs"];
   }
 }
 

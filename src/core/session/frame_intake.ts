@@ -24,6 +24,12 @@ export interface IntakeEvents {
   opened(nodeId: Uint8Array | undefined, peer: CapsRecord | undefined): void;
 }
 
+/** What the header of a frame says of where it belongs. */
+export interface FramePlace {
+  readonly streamId: number;
+  readonly seq: number;
+}
+
 export class FrameIntake implements FrameConsumer {
   readonly #config: SessionConfig;
   readonly #lifecycle: Lifecycle;
@@ -38,6 +44,10 @@ export class FrameIntake implements FrameConsumer {
   #answeredMs = 0;
   /** No CAPS came in time: one that comes now is late, and the connection has to be made again. */
   #capsMissed = false;
+  /** Of the header that came last. */
+  #streamId = 0;
+  #seq = 0;
+  #inFrame = false;
   #frames = 0;
   #unknownFrames = 0;
   #controlFrames = 0;
@@ -66,6 +76,10 @@ export class FrameIntake implements FrameConsumer {
   }
   get frames(): number {
     return this.#frames;
+  }
+  /** The frame that has begun and is not yet through: what is wrong now is wrong with it. Undefined: there is none. */
+  get frame(): FramePlace | undefined {
+    return this.#inFrame ? { streamId: this.#streamId, seq: this.#seq } : undefined;
   }
   get unknownFrames(): number {
     return this.#unknownFrames;
@@ -98,6 +112,9 @@ export class FrameIntake implements FrameConsumer {
 
   onHeader(header: Header): void {
     this.#frames++;
+    this.#streamId = header.streamId;
+    this.#seq = header.seq;
+    this.#inFrame = true;
     const input = frameInput(header.type);
     let { action, next } = transition(this.#lifecycle.state, input);
     const tooLong = action === Action.RECORDS && header.payloadBytes > MAX_HANDSHAKE_CONTROL_BYTES;
@@ -153,6 +170,7 @@ export class FrameIntake implements FrameConsumer {
       this.#advance(next);
     } else if (this.#action === Action.CHECK_ACCEPT) this.#advance(this.#handshake.handleAccept());
     else if (this.#action === Action.RECORDS) this.#handleControl(this.#control.payload);
+    this.#inFrame = false;
   }
 
   // --- inside

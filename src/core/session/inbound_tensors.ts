@@ -100,6 +100,10 @@ export class InboundTensors {
   get payloadBytes(): number {
     return this.#bytes;
   }
+  /** The highest id that the other side has begun; 0: none. */
+  get lastId(): number {
+    return this.#lastId;
+  }
   /** Readers have made room, or memory that a stream waits for may be there. */
   get dirty(): boolean {
     return this.#grants.due;

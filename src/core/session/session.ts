@@ -38,7 +38,7 @@ import {
   tooLate,
   truncatedFrame,
 } from "./faults.ts";
-import { FrameIntake } from "./frame_intake.ts";
+import { FrameIntake, type FramePlace } from "./frame_intake.ts";
 import { Handshake } from "./handshake.ts";
 import type { ByteQuota } from "./inbound_context.ts";
 import { InboundTensor } from "./inbound_tensor.ts";
@@ -52,6 +52,7 @@ import { SessionEvents } from "./session_events.ts";
 import type { ArrivingStream, SessionConfig, SessionCounters, SessionEvent } from "./session_types.ts";
 import { Action, Input, State, stateName, transition } from "./transitions.ts";
 
+const MAX_U32 = 0xffff_ffff;
 /** Where bytes go that nobody reads: the session is closed. */
 const TRASH = new Uint8Array(16 * KiB);
 
@@ -76,7 +77,8 @@ export class Session {
   constructor(config: SessionConfig, nowMs: number) {
     const { role, limits, x1 } = config;
     const lifecycle = new Lifecycle(role, nowMs);
-    const outbound = new Outbound(role === "dialler" ? 1 : 2, () => this.#control.number());
+    const { firstStreamId = role === "dialler" ? 1 : 2 } = config;
+    const outbound = new Outbound(firstStreamId, () => this.#control.number());
     const sender = new RecordSender(x1 !== undefined, lifecycle, outbound);
     const arrivals = new Arrivals(config, sender, this.#events);
     const records = new RecordDispatch(config, lifecycle, outbound, arrivals, sender, this.#events);
@@ -200,7 +202,7 @@ export class Session {
     try {
       return this.#reader.next();
     } catch (error) {
-      this.#readFailed(error);
+      this.#readFailed(error, this.#intake.frame);
       return TRASH;
     }
   }
@@ -210,7 +212,7 @@ export class Session {
     try {
       this.#reader.commit(byteCount);
     } catch (error) {
-      this.#readFailed(error);
+      this.#readFailed(error, this.#intake.frame);
       return;
     }
     this.#endRead(nowMs);
@@ -221,7 +223,7 @@ export class Session {
     try {
       this.#reader.push(part);
     } catch (error) {
-      this.#readFailed(error);
+      this.#readFailed(error, this.#intake.frame);
       return;
     }
     this.#endRead(nowMs);
@@ -242,7 +244,7 @@ export class Session {
     try {
       this.#reader.retry();
     } catch (error) {
-      this.#readFailed(error);
+      this.#readFailed(error, this.#intake.frame);
       return;
     }
     if (this.#readSoFar > before) this.#arrivals.pause.handleRoom(nowMs);
@@ -423,15 +425,19 @@ export class Session {
     this.#deadlines.keepalive = on;
   }
 
-  /** Closes when all streams under way are done; `code` of `GoawayCode` tells a peer of x1 why. */
-  close(nowMs: number, code: number = GoawayCode.SHUTDOWN): void {
+  /**
+   * Closes when all streams under way are done; `code` of `GoawayCode` tells a peer of x1 why, `drainMs` how long whoever
+   * calls this will wait for that. 0: as long as it takes.
+   */
+  close(nowMs: number, code: number = GoawayCode.SHUTDOWN, drainMs = 0): void {
     this.#lifecycle.nowMs = nowMs;
     const { action, next } = transition(this.state, Input.CLOSE);
     if (action === Action.IGNORE) return;
     if (this.tensors && next === State.CLOSING) {
       // A PONG shows that it was read: no stream is begun by the other side after that.
       this.#records.goawayUnheard = true;
-      const goaway = { kind: "goaway", lastStream: 0xffff_ffff, drainMs: 0, code } as const;
+      const lastStream = this.#arrivals.tensors?.lastId ?? 0;
+      const goaway = { kind: "goaway", lastStream, drainMs: Math.min(drainMs, MAX_U32), code } as const;
       this.#sender.sendRecords(goaway, this.#records.pings.ping(this.#config, nowMs));
     }
     this.#lifecycle.state = next;
@@ -512,9 +518,9 @@ export class Session {
     return !this.closed;
   }
 
-  #readFailed(error: unknown): void {
+  #readFailed(error: unknown, frame?: FramePlace): void {
     if (!(error instanceof AsocError)) throw error;
-    this.#fail(error);
+    this.#fail(error, frame);
   }
 
   #endRead(nowMs: number): void {
@@ -537,10 +543,11 @@ export class Session {
     if (next === State.CLOSED) this.#events.emit({ kind: "closed", error: undefined });
   }
 
-  #fail(error: AsocError): void {
+  /** `frame`: what is wrong is wrong with that one of the other side's. */
+  #fail(error: AsocError, frame?: FramePlace): void {
     this.#error = error;
     if (this.peer && this.#outbound.atBoundary) {
-      this.#lastWords = farewell(error, this.#control.numbered);
+      this.#lastWords = farewell(error, this.#control.numbered, frame);
     }
     this.#lifecycle.state = State.CLOSED;
     this.#outbound.fail((stream) => notSentWhole(stream, error), this.#events.sent);

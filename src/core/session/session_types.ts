@@ -43,6 +43,8 @@ export interface SessionConfig {
   readonly mustProve?: (nodeId: Uint8Array | undefined) => boolean;
   /** Whether the dialler with that id has come without CAPS before: then nobody waits for it. */
   readonly isLegacy?: (nodeId: Uint8Array) => boolean;
+  /** Of ours: odd for a dialler, even for an acceptor. Default 1 or 2; a test begins where ids run out. */
+  readonly firstStreamId?: number;
   /** Why a stream of the other side may not begin, see `InboundContext`. */
   readonly refusal?: StreamRefusal;
   /** Asked once about an authentic HELLO: an error refuses it. */

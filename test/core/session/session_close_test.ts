@@ -103,6 +103,10 @@ test("after our FIN the peer's FIN is awaited for 10 s of quiet", () => {
   assert.equal(fed.closedWith(), undefined);
   fed.pass(1);
   assert.equal(fed.closedWith(), "ASOC_CONNECTION_LOST");
+  assert.deepEqual(fed.timedOut(), {
+    message: "The peer did not close its side within 10000 ms (lingerMs)",
+    limit: "lingerMs",
+  });
 });
 
 test("the peer's FIN fails what it has not finished, and lets ours finish", () => {

@@ -20,12 +20,20 @@ import { SessionPair } from "../../support/core_session_pair.ts";
 const GOOD = patternBytes(3000);
 const KEEPALIVE = toHex(frame(FrameType.CONTROL, 0, 0));
 
+/** Whoever wants to change the limit that has passed learns its name. */
+function expectLimit(side: Pick<FedSession, "timedOut">, limit: string, ms: number): void {
+  const timedOut = side.timedOut();
+  assert.equal(timedOut.limit, limit);
+  assert.ok(timedOut.message?.includes(`${ms} ms (${limit})`), String(timedOut.message));
+}
+
 test("a Session that gets no HELLO gives up after 10 s, and a HELLO that comes then is too late", () => {
   const fed = new FedSession("acceptor");
   fed.pass(9999);
   assert.equal(fed.closedWith(), undefined);
   fed.pass(1);
   assert.equal(fed.closedWith(), "ASOC_HANDSHAKE_TIMEOUT");
+  expectLimit(fed, "handshakeTimeoutMs", 10_000);
   fed.feed(helloFrame());
   assert.deepEqual(fed.kinds(), ["closed"]);
   assert.equal(fed.written.length, 0);
@@ -100,6 +108,7 @@ test("a send without progress for 10 s closes the connection and fails the strea
   assert.equal(pair.dialler.closedWith(), undefined);
   pair.advance(1);
   assert.equal(pair.dialler.closedWith(), "ASOC_SEND_STALLED");
+  expectLimit(pair.dialler, "sendStallMs", 10_000);
   assert.equal(stream.error?.code, "ASOC_CONNECTION_LOST");
   assert.deepEqual(stream.error?.details, { streamId: 1, sentBytes: 0 });
   assert.equal(stream.done, true);
@@ -130,6 +139,7 @@ test("silence of 30 s on an open stream closes the connection; a byte in between
   assert.equal(fed.closedWith(), undefined);
   fed.pass(30_000);
   assert.equal(fed.closedWith(), "ASOC_PEER_SILENT");
+  expectLimit(fed, "silenceMs", 30_000);
   fed.lose();
   assert.deepEqual(fed.failures(), ["1 ASOC_INCOMPLETE_STREAM"]);
   assert.equal(fed.pool.usedBytes, 0);
