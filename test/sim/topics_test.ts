@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { MAX_TAP_COPIES } from "../../src/core/limits.ts";
 import type { SendOptions } from "../../src/core/send_plan.ts";
 import { type SimNode, World } from "./world.ts";
 
@@ -107,4 +108,74 @@ test("a tap is asked for again when its peer comes back", async () => {
   await world.time.run(1000);
   assert.deepEqual(tapped, ["a:7"]);
   for (const node of world.nodes) await world.time.settle(node.node.abort());
+});
+
+test("a tap with bytes per second gets so many and no more: the rest is dropped and counted, and the source is not held up", async () => {
+  const { world, hub, peers } = await star(5, 3, { tap: ["**"] });
+  const [sender, tapper, receiver] = peers as [SimNode, SimNode, SimNode];
+  const received = listen(receiver.node.incoming);
+  const tapped = listen(tapper.node.incoming);
+  listen(hub.node.incoming);
+  tapper.node.tap(hub.node.id, "kv/**", { bytesPerSecond: 1000 });
+  await world.time.run(100);
+  const send = (value: number) =>
+    world.time.settle(hub.node.send(receiver.node.id, new Uint8Array(400).fill(value), { topic: "kv/out" }));
+  // Two fit at once; then one fits each 400 ms.
+  for (let value = 0; value < 5; value++) await send(value);
+  await world.time.run(1000);
+  await send(5);
+  await world.time.run(1000);
+  assert.deepEqual(tapped, ["kv/out:0", "kv/out:1", "kv/out:5"]);
+  assert.equal(received.length, 6);
+  const { copies, droppedByRate, droppedBusy } = hub.node.stats.taps;
+  assert.deepEqual([copies, droppedByRate, droppedBusy], [3, 3, 0]);
+  // What the hub receives is under the same rate.
+  for (let value = 10; value < 14; value++)
+    await world.time.settle(
+      sender.node.send(hub.node.id, new Uint8Array(400).fill(value), { topic: "kv/in" }),
+    );
+  assert.ok(hub.node.stats.taps.droppedByRate > 3);
+  for (const node of world.nodes) await world.time.settle(node.node.abort());
+});
+
+/** When each of many sends was done, with one who taps and reads nothing, or without. */
+async function sendTimes(isTapped: boolean) {
+  const { world, hub, peers } = await star(6, 1, { tap: ["**"] });
+  const [receiver] = peers as [SimNode];
+  // It has room for a few, and then grants nothing.
+  const tapper = await world.start({
+    discovery: false,
+    peers: [world.addressOf(hub.host)],
+    limits: { memoryBudgetBytes: 1024 * 1024 },
+  });
+  await world.meet(2, hub);
+  const received = listen(receiver.node.incoming);
+  if (isTapped) tapper.node.tap(hub.node.id, "**");
+  await world.time.run(100);
+  // The same delays, whatever else is under way.
+  world.network.options = { ...world.network.options, minLatencyMs: 2, maxLatencyMs: 2, cutChance: 0 };
+  const beganMs = world.time.nowMs();
+  const times: number[] = [];
+  for (let value = 0; value < 60; value++) {
+    await world.time.settle(
+      hub.node.send(receiver.node.id, new Uint8Array(200_000).fill(value), { topic: "kv/out" }),
+    );
+    times.push(world.time.nowMs() - beganMs);
+  }
+  const { taps } = hub.node.stats;
+  assert.equal(received.length, 60);
+  for (const node of world.nodes) await world.time.settle(node.node.abort());
+  return { times, taps };
+}
+
+test("a tapper that does not read loses copies, which are counted, and no send takes longer for it", async () => {
+  const alone = await sendTimes(false);
+  const tapped = await sendTimes(true);
+  assert.deepEqual(tapped.times, alone.times);
+  assert.equal(tapped.taps.copies + tapped.taps.droppedBusy, 60);
+  assert.ok(
+    tapped.taps.copies >= MAX_TAP_COPIES && tapped.taps.droppedBusy > 10,
+    JSON.stringify(tapped.taps),
+  );
+  assert.equal(alone.taps.copies + alone.taps.droppedBusy, 0);
 });
