@@ -13,7 +13,17 @@ import { parseArgs } from "node:util";
 const ROOT = join(import.meta.dirname, "..");
 const EVERYWHERE = ["core", "runtime", "certs", "sim", "fuzz"];
 /** Each starts processes or namespaces; one file at a time keeps their timings honest on two cores. */
-const PROCESSES = ["gateway", "cli", "process", "adversary", "interop", "net", "examples", "package"];
+const PROCESSES = [
+  "gateway",
+  "cli",
+  "process",
+  "adversary",
+  "interop",
+  "net",
+  "bench",
+  "examples",
+  "package",
+];
 /** The others share no port, and most of them run in virtual time. */
 const FILES_AT_ONCE = "--test-concurrency=2";
 const SUITE_TIMEOUT_MS = 25 * 60_000;

@@ -126,9 +126,13 @@ async function argsOf(kind: RoleKind): Promise<string[]> {
   return [JSON.stringify({ tls: { cert: certificatePem, key: keyPem } })];
 }
 
-/** Sends `load` over a pair once. */
-export async function measure(pair: Pair, load: Load): Promise<Throughput> {
+let numbered = 0;
+
+/** Sends `load` over a pair once; where it is to be verified, with content that was never sent before. */
+export async function measure(pair: Pair, wanted: Load): Promise<Throughput> {
   const { sender, receiver } = pair;
+  const load = { ...wanted, first: numbered };
+  if (load.verify) numbered += load.count;
   await receiver.ask({ cmd: "receive", ...load }, "armed");
   const from = receiver.process.events.length;
   sender.tell({ cmd: "send", port: receiver.port, ...load });

@@ -9,9 +9,10 @@
  *               {"cmd":"ping","port":N,"bytes":n,"count":n}                  -> {"event":"pings","p50Us":n,"p99Us":n}
  *
  * One sender process belongs to one receiver process and may be told to send or ping any number of times. Timed from
- * the end of the first tensor (it warms up) to the end of the last. With "verify" every tensor is compared with fill().
+ * the end of the first tensor (it warms up) to the end of the last. With "verify" every tensor has content of its own
+ * ("first" is the number of the first one), which the receiver compares.
  */
-import { type Command, fill, Meter, say, serveCommands, timePings } from "../roles/role.ts";
+import { type Command, fill, Meter, say, serveCommands, timePings, Verifier } from "../roles/role.ts";
 
 export interface Receiver {
   /** Printed with "ready"; has at least the port that a sender is given. */
@@ -39,17 +40,14 @@ function reusedTensor(tensorBytes: number): Uint8Array {
 /** Takes what a library delivers and puts it into the one reused tensor, as a user needs it. */
 export class TensorSink {
   readonly #memory: Uint8Array;
-  readonly #expected: Uint8Array | undefined;
+  readonly #verifier: Verifier | undefined;
   readonly #meter: Meter;
   #at = 0;
 
   constructor(command: Command) {
     this.#memory = reusedTensor(command.tensorBytes);
     this.#meter = new Meter(command.tensorBytes, command.count);
-    if (command.verify) {
-      this.#expected = new Uint8Array(command.tensorBytes);
-      fill(this.#expected, 0);
-    }
+    this.#verifier = command.verify ? new Verifier(command.first ?? 0) : undefined;
   }
 
   /** A part of a tensor; parts come in order. */
@@ -62,16 +60,12 @@ export class TensorSink {
       this.#at += now.length;
       if (this.#at === this.#memory.length) {
         this.#at = 0;
-        this.#check();
+        this.#verifier?.check(this.#memory);
       }
       this.#meter.add(now.length);
       if (now === rest) return;
       rest = rest.subarray(now.length);
     }
-  }
-
-  #check(): void {
-    if (this.#expected && Buffer.compare(this.#memory, this.#expected) !== 0) say({ event: "different" });
   }
 }
 
@@ -168,11 +162,18 @@ export async function servePeer(
   await serveCommands(async (command) => {
     if (command.cmd === "ping") return ping(sender, command);
     if (command.cmd !== "send") throw new Error(`a sender does not know ${command.cmd}`);
-    if (memory.length !== command.tensorBytes) {
-      memory = new Uint8Array(command.tensorBytes);
-      fill(memory, 0);
+    const { tensorBytes, count, verify, first = 0 } = command;
+    if (verify) {
+      for (let number = first; number < first + count; number++) {
+        // Fresh each time: a library may still hold what it was given.
+        memory = new Uint8Array(tensorBytes);
+        fill(memory, number);
+        await sender.send({ ...command, count: 1 }, memory);
+      }
+    } else {
+      if (memory.length !== tensorBytes) memory = new Uint8Array(tensorBytes).fill(3);
+      await sender.send(command, memory);
     }
-    await sender.send(command, memory);
     say({ event: "sent" });
   });
 }

@@ -12,7 +12,7 @@ import sys
 
 import zmq
 
-from role import Meter, commands, measure, pattern, say
+from role import Meter, Verifier, commands, contents, measure, pattern, say
 
 QUEUE_BYTES = 32 << 20
 
@@ -20,7 +20,7 @@ QUEUE_BYTES = 32 << 20
 def receive(socket: zmq.Socket, command: dict[str, int], memory: bytearray) -> None:
     """Receives tensors."""
     meter = Meter(len(memory), command["count"])
-    expected = pattern(len(memory)) if command.get("verify") else None
+    verifier = Verifier(command)
     view = memoryview(memory)
     at, done = 0, False
     while not done:
@@ -28,8 +28,7 @@ def receive(socket: zmq.Socket, command: dict[str, int], memory: bytearray) -> N
         at += size
         if at == len(memory):
             at = 0
-            if expected is not None and memory != expected:
-                say("different")
+            verifier.check(memory)
         done = meter.add(size)
 
 
@@ -76,12 +75,11 @@ def sender(context: zmq.Context) -> None:
             sockets = {key: socket}
         socket = sockets[key]
         if len(memory) != size:
-            memory = pattern(size)
+            memory = pattern(size, 0)
         if command["cmd"] == "send":
-            parts = [memoryview(memory)[at:at + most] for at in range(0, size, most)]
-            for _ in range(command["count"]):
-                for part in parts:
-                    socket.send(part, copy=False)
+            for content in contents(command, lambda: memory):
+                for at in range(0, size, most):
+                    socket.send(memoryview(content)[at:at + most], copy=False)
             say("sent")
             continue
         socket.send(struct.pack("<Q", command["count"] + min(200, command["count"])))

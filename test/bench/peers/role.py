@@ -5,7 +5,8 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -31,10 +32,46 @@ def commands() -> "queue.SimpleQueue[dict[str, Any]]":
     return found
 
 
-def pattern(length: int) -> bytes:
-    """The bytes of fill(memory, 0) in ../roles/role.ts; they repeat after 1 MiB."""
-    period = b"".join(bytes((i * 31 + block) & 255 for i in range(256)) * 16 for block in range(256))
-    return (period * (length // len(period) + 1))[:length]
+PERIOD_BYTES = 2**20 - 3
+
+
+def pattern(length: int, number: int) -> bytes:
+    """The bytes of fill(memory, number) in ../roles/role.ts."""
+    words = array("I")
+    word = (number + 1) * 0x9E3779B1 & 0xFFFFFFFF or 1
+    for _ in range((min(PERIOD_BYTES, length) + 3) // 4):
+        word ^= word << 13 & 0xFFFFFFFF
+        word ^= word >> 17
+        word ^= word << 5 & 0xFFFFFFFF
+        words.append(word)
+    period = words.tobytes()[:PERIOD_BYTES]
+    return (period * (length // PERIOD_BYTES + 1))[:length]
+
+
+class Verifier:
+    """Compares tensors with what was to come where the command asks for it, in a pass that is not timed."""
+
+    def __init__(self, command: dict[str, Any]) -> None:
+        self.wanted, self.number = bool(command.get("verify")), command.get("first", 0)
+
+    def next(self, length: int) -> bytes:
+        """What the next tensor has to be."""
+        self.number += 1
+        return pattern(length, self.number - 1)
+
+    def check(self, memory: bytearray | memoryview) -> None:
+        """Of the next tensor; wipes the memory, so that nothing is found there that was not sent."""
+        if not self.wanted:
+            return
+        if memory != self.next(len(memory)):
+            say("different")
+        memory[:] = bytes(len(memory))
+
+
+def contents(command: dict[str, Any], kept: Callable[[], bytes]) -> Iterator[bytes]:
+    """What to send, tensor by tensor: what is kept, or where the receiver verifies, each with content of its own."""
+    for number in range(command["count"]):
+        yield pattern(command["tensorBytes"], command["first"] + number) if command.get("verify") else kept()
 
 
 class Meter:

@@ -17,7 +17,7 @@ warnings.filterwarnings("ignore", message=".*NumPy.*")
 import torch
 import torch.distributed as dist
 
-from role import Meter, commands, measure, pattern, say
+from role import Meter, Verifier, commands, contents, measure, pattern, say
 
 HOST = "127.0.0.1"
 
@@ -28,19 +28,21 @@ def join(store: dist.TCPStore, rank: int) -> None:
         dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
 
 
-def make(length: int) -> torch.Tensor:
-    """A tensor with the expected content."""
-    return torch.frombuffer(bytearray(pattern(length)), dtype=torch.uint8)
+def make(content: bytes) -> torch.Tensor:
+    """A tensor of these bytes."""
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8)
 
 
 def receive(command: dict[str, int], memory: torch.Tensor) -> None:
     """Receives tensors into `memory`."""
     meter = Meter(memory.numel(), command["count"])
-    expected = make(memory.numel()) if command.get("verify") else None
+    verifier = Verifier(command)
     for _ in range(command["count"]):
         dist.recv(memory, src=1)
-        if expected is not None and not torch.equal(memory, expected):
-            say("different")
+        if verifier.wanted:
+            if not torch.equal(memory, make(verifier.next(memory.numel()))):
+                say("different")
+            memory.zero_()
         meter.add(memory.numel())
 
 
@@ -82,12 +84,16 @@ def sender() -> None:
         join(store, 1)
         if command["cmd"] == "send":
             if memory.numel() != command["tensorBytes"]:
-                memory = make(command["tensorBytes"])
-            for _ in range(command["count"]):
-                dist.send(memory, dst=0)
+                memory = make(pattern(command["tensorBytes"], 0))
+            if command.get("verify"):
+                for content in contents(command, lambda: b""):
+                    dist.send(make(content), dst=0)
+            else:
+                for _ in range(command["count"]):
+                    dist.send(memory, dst=0)
             say("sent")
             continue
-        message = make(command["bytes"])
+        message = make(pattern(command["bytes"], 0))
         answer = torch.zeros_like(message)
         warm_up = min(200, command["count"])
         dist.send(torch.tensor([command["bytes"], command["count"] + warm_up]), dst=0)

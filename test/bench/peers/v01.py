@@ -15,13 +15,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "interop"))
 
 import v01_peer
-from role import Meter, commands, pattern, say
+from role import Meter, Verifier, commands, contents, pattern, say
 
 
 class Tensors:
     """Where received bytes go: stands in for the digest of the peer's streams."""
 
-    memory, at, meter, expected = memoryview(b""), 0, Meter(0, 0), None
+    memory, at, meter, verifier = memoryview(b""), 0, Meter(0, 0), Verifier({})
 
     @classmethod
     def arm(cls, command: dict[str, Any]) -> None:
@@ -29,7 +29,7 @@ class Tensors:
         if len(cls.memory) != command["tensorBytes"]:
             cls.memory = memoryview(bytearray(b"\1") * command["tensorBytes"])
         cls.meter = Meter(command["tensorBytes"], command["count"])
-        cls.expected = pattern(command["tensorBytes"]) if command.get("verify") else None
+        cls.verifier = Verifier(command)
         cls.at = 0
 
     @classmethod
@@ -38,8 +38,8 @@ class Tensors:
         end = cls.at + len(part)
         cls.memory[cls.at:end] = part
         cls.at = end % len(cls.memory)
-        if cls.at == 0 and cls.expected is not None and cls.memory != cls.expected:
-            say("different")
+        if cls.at == 0:
+            cls.verifier.check(cls.memory)
         cls.meter.add(len(part))
 
     @staticmethod
@@ -60,11 +60,12 @@ class Sending(v01_peer.Connection):
 
     async def send(self, listed: object, key: str) -> None:
         """Sends `count` tensors, as the peer sends its own."""
-        command, memory = self.args.command, memoryview(self.args.memory)
+        command = self.args.command
         size, most = command["tensorBytes"], command["frameBytes"]
-        for stream_id in range(1, 2 * command["count"], 2):
+        for index, content in enumerate(contents(command, lambda: self.args.memory)):
+            memory = memoryview(content)
             chunks = (memory[at:at + most] for at in range(0, size, most))
-            for frame in v01_peer.make_stream(stream_id, chunks):
+            for frame in v01_peer.make_stream(2 * index + 1, chunks):
                 self.writer.write(frame)
                 await self.writer.drain()
         self.args.sent.set()
@@ -90,7 +91,7 @@ async def sender(args: argparse.Namespace, tasks: asyncio.TaskGroup) -> None:
     found = commands()
     while command := await asyncio.to_thread(found.get):
         if len(args.memory) != command["tensorBytes"]:
-            args.memory = pattern(command["tensorBytes"])
+            args.memory = pattern(command["tensorBytes"], 0)
         args.command, args.sent = command, asyncio.Event()
         connection = tasks.create_task(v01_peer.Peer(args, tasks).dial(f"{args.host}:{command['port']}"))
         await args.sent.wait()

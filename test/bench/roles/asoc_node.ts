@@ -12,6 +12,7 @@ import {
   stamp,
   Times,
   timePings,
+  Verifier,
 } from "./role.ts";
 
 const further = JSON.parse(process.argv[2] ?? "{}") as Partial<JoinOptions>;
@@ -22,7 +23,7 @@ say({ event: "ready", port: node.port });
 
 let memory = new Uint8Array(0);
 let meter: Meter | undefined;
-let verify = false;
+let verifier: Verifier | undefined;
 let mixed = new Times();
 let job: "receive" | "echo" | "mixed" = "receive";
 
@@ -51,7 +52,7 @@ async function take(stream: IncomingStream): Promise<void> {
     held.push(tensor);
     return;
   }
-  if (verify) check(tensor.bytes);
+  verifier?.check(tensor.bytes);
   meter?.add(tensor.bytes.length);
   tensor.release();
 }
@@ -64,12 +65,6 @@ async function echo(stream: IncomingStream): Promise<void> {
 async function takeMixed(stream: IncomingStream): Promise<void> {
   using tensor = await stream.tensor();
   if (tensor.bytes.length === STAMPED_BYTES) mixed.add(ageUs(tensor.bytes));
-}
-
-function check(bytes: Uint8Array): void {
-  const expected = new Uint8Array(bytes.length);
-  fill(expected, 0);
-  if (Buffer.compare(bytes, expected) !== 0) say({ event: "different" });
 }
 
 function tensorOf(byteCount: number): Uint8Array {
@@ -118,10 +113,19 @@ async function send({
   atOnce = 1,
   digest = "none",
   bytesPerSecond,
+  verify = false,
+  first = 0,
 }: Command): Promise<void> {
   const bytes = tensorOf(tensorBytes);
   const { node: from, id } = await senderTo(port);
   const options = { chunkBytes: frameBytes, digest };
+  if (verify) {
+    for (let number = first; number < first + count; number++) {
+      fill(bytes, number);
+      await from.send(id, bytes, options);
+    }
+    return;
+  }
   let left = count;
   const lane = async () => {
     while (left-- > 0) await from.send(id, bytes, options);
@@ -196,7 +200,7 @@ await serveCommands(async (command) => {
     case "receive":
       job = "receive";
       meter = new Meter(command.tensorBytes, command.count);
-      verify = command.verify === true;
+      verifier = command.verify ? new Verifier(command.first ?? 0) : undefined;
       say({ event: "armed" });
       break;
     case "echo":

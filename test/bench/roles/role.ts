@@ -3,6 +3,7 @@
  *
  *   {"cmd":"receive","tensorBytes":n,"count":n}            the next connection brings that many tensors
  *   {"cmd":"send","port":n,"tensorBytes":n,"count":n,"frameBytes":n}
+ *                                                          with "verify" both have "first": tensor i is fill(first + i)
  *   {"cmd":"echo"}                                         from now on what arrives goes back
  *   {"cmd":"ping","port":n,"bytes":n,"count":n}            round trips of a message of that size
  *   {"cmd":"receiveMixed"} / {"cmd":"sendMixed","port":n,"seconds":n}   small tensors amid bulk: how long each takes
@@ -18,7 +19,10 @@ export interface Command {
   readonly tensorBytes: number;
   readonly count: number;
   readonly frameBytes: number;
+  /** The receiver compares every tensor with what `fill` makes of its number. */
   readonly verify?: boolean;
+  /** Number of the first tensor, for `fill`. */
+  readonly first?: number;
   readonly bytes: number;
   readonly seconds: number;
   /** Sends under way at once; one after another by default. */
@@ -45,9 +49,40 @@ export async function serveCommands(handle: (command: Command) => Promise<void> 
   process.exit(0);
 }
 
-/** Byte `index` of tensor `number`: cheap to make, and different for every tensor. */
+/** After so many bytes the content of a tensor repeats: a prime, so that no two frames of one tensor are alike. */
+const PERIOD_BYTES = 2 ** 20 - 3;
+
+/** The content of tensor `number`: cheap to make, another for every number. ../peers/role.py makes the same. */
 export function fill(memory: Uint8Array, number: number): void {
-  for (let i = 0; i < memory.length; i++) memory[i] = (i * 31 + (i >>> 12) + number * 7) & 0xff;
+  const words = new Uint32Array(Math.ceil(Math.min(PERIOD_BYTES, memory.length) / 4));
+  let word = Math.imul(number + 1, 0x9e3779b1) || 1;
+  for (let i = 0; i < words.length; i++) {
+    word ^= word << 13;
+    word ^= word >>> 17;
+    word ^= word << 5;
+    words[i] = word;
+  }
+  let filled = Math.min(PERIOD_BYTES, memory.length);
+  memory.set(new Uint8Array(words.buffer, 0, filled));
+  for (; filled < memory.length; filled *= 2) memory.copyWithin(filled, 0, memory.length - filled);
+}
+
+/** Compares tensors with what was to come, in a pass that is not timed. */
+export class Verifier {
+  #number: number;
+  #expected = new Uint8Array(0);
+
+  constructor(first: number) {
+    this.#number = first;
+  }
+
+  /** Of the next tensor. Says "different" where it is, and wipes the memory: nothing may be found there that was not sent. */
+  check(bytes: Uint8Array): void {
+    if (this.#expected.length !== bytes.length) this.#expected = new Uint8Array(bytes.length);
+    fill(this.#expected, this.#number++);
+    if (Buffer.compare(bytes, this.#expected) !== 0) say({ event: "different", number: this.#number - 1 });
+    bytes.fill(0);
+  }
 }
 
 /** Counts received bytes of framed tensors and reports at the end. */
