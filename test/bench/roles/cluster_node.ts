@@ -27,6 +27,8 @@ interface NodeCommand extends Command {
   readonly all?: boolean;
   /** A tensor is the memory so many times, as an iterable: larger than what its sender holds. */
   readonly repeat?: number;
+  /** The receiver is not told how long such a tensor will be. */
+  readonly unannounced?: boolean;
 }
 
 const base = { apiKey: "bench".repeat(8), host: "127.0.0.1", discovery: false } as const;
@@ -168,7 +170,7 @@ const tensorAt = (index: number, byteCount: number) =>
   memory.subarray((index % SHIFTS) * SHIFT_BYTES).subarray(0, byteCount);
 
 async function send(command: NodeCommand): Promise<void> {
-  const { tensorBytes, count, frameBytes, together, all, repeat = 1, digestEvery = 0 } = command;
+  const { tensorBytes, count, frameBytes, together, all, repeat = 1, unannounced, digestEvery = 0 } = command;
   prepare(tensorBytes);
   const node = sender();
   const to = all ? "" : firstPeer(node);
@@ -180,7 +182,9 @@ async function send(command: NodeCommand): Promise<void> {
       if (digestEvery > 0) digests.push({ digest: sha256(bytes) });
       return;
     }
-    const source = repeat > 1 ? Array.from({ length: repeat }, () => bytes) : bytes;
+    const parts = Array.from({ length: repeat }, () => bytes);
+    const announced = { data: parts, totalBytes: repeat * tensorBytes };
+    const source = repeat === 1 ? bytes : unannounced ? parts : announced;
     const { streamId } = await node.send(to, source, { chunkBytes: frameBytes });
     if (digestEvery > 0 && (streamId >> 1) % digestEvery === 0)
       digests.push({ streamId, digest: sha256(bytes) });
