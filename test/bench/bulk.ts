@@ -3,9 +3,10 @@ import { execFileSync } from "node:child_process";
 import { rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { MiB } from "../../src/core/limits.ts";
 import { Process, ROOT } from "../support/process.ts";
 import { BULK, type MatrixCell, matrix, type PairOfRuntimes } from "./matrix.ts";
-import { PEERS } from "./peers/peers.ts";
+import type { Peer } from "./peers/peers.ts";
 import { measure, Rig, type Spread, spread } from "./rig.ts";
 
 export interface PeerRow {
@@ -24,8 +25,14 @@ export interface Bulk {
   readonly tensors: number;
   readonly matrix: readonly MatrixCell[];
   readonly c: Spread | undefined;
+  /** Node.js → Node.js with tensors that are too large for the pool to keep. */
+  readonly large?: MatrixCell | undefined;
   readonly peers: readonly PeerRow[];
 }
+
+/** Over idleMemoryBytes: its memory is fresh every time. */
+export const LARGE_BYTES = 256 * MiB;
+const LARGE_TENSORS = 5;
 
 export interface BulkOptions {
   readonly congestionControl: string;
@@ -37,8 +44,10 @@ export interface BulkOptions {
   readonly peerRounds: number;
   /** Of each measurement; the first one warms up. */
   readonly tensors: number;
-  /** Names of the libraries to run beside; undefined: all. */
-  readonly peers?: readonly string[] | undefined;
+  /** The libraries to run beside. */
+  readonly peers: readonly Peer[];
+  /** Also tensors of LARGE_BYTES. */
+  readonly large?: boolean;
 }
 
 /** `skipped` hears what is not installed. */
@@ -47,58 +56,83 @@ export async function bulk(
   skipped: Set<string>,
   say: (text: string) => void,
 ): Promise<Bulk> {
-  const { congestionControl, netns, pairs, rounds, tensors } = options;
+  const { congestionControl, netns, pairs, rounds, tensors, large: withLarge = false } = options;
   const tell = (text: string) => say(`${congestionControl}: ${text}`);
   await using rig = new Rig(netns);
-  const cells = await matrix(rig, pairs, rounds, tensors, tell);
-  tell("C control");
-  const c = await cControl(rounds, tensors, netns);
-  if (!c) skipped.add("C control (gcc is not installed)");
+  using control = new CControl(tensors, netns);
+  if (!control.compiled) skipped.add("C control (gcc is not installed)");
+  const eachRound = () => control.run();
+  const cells = await matrix(rig, { pairs, rounds, tensors, eachRound }, tell);
+  const c = control.compiled ? spread(control.rates) : undefined;
+  const largeOptions = {
+    pairs: [{ from: "node", to: "node" }] as const,
+    rounds,
+    tensors: LARGE_TENSORS,
+    tensorBytes: LARGE_BYTES,
+    insists: false,
+  };
+  const [large] = withLarge ? await matrix(rig, largeOptions, tell) : [];
   const peers = await peersBeside(rig, options, skipped, tell);
-  return { congestionControl, rounds, tensors, matrix: cells, c, peers };
+  return { congestionControl, rounds, tensors, matrix: cells, c, large, peers };
 }
 
-/** Compiled for this run; undefined without a compiler. */
-async function cControl(rounds: number, tensors: number, netns?: string): Promise<Spread | undefined> {
-  const program = join(tmpdir(), `asoc-bare-${process.pid}`);
-  try {
-    execFileSync("gcc", ["-O2", "-o", program, join(ROOT, "test/bench/roles/bare.c")]);
-  } catch {
-    return undefined;
+/** The C program, compiled for this run. */
+class CControl implements Disposable {
+  readonly #program = join(tmpdir(), `asoc-bare-${process.pid}`);
+  readonly #tensors: number;
+  readonly #options: { readonly netns?: string };
+  readonly rates: number[] = [];
+  /** False without a compiler. */
+  readonly compiled: boolean;
+
+  constructor(tensors: number, netns?: string) {
+    this.#tensors = tensors;
+    this.#options = netns === undefined ? {} : { netns };
+    let compiled = true;
+    try {
+      execFileSync("gcc", ["-O2", "-o", this.#program, join(ROOT, "test/bench/roles/bare.c")]);
+    } catch {
+      compiled = false;
+    }
+    this.compiled = compiled;
   }
-  const options = netns === undefined ? {} : { netns };
-  const rates: number[] = [];
-  for (let round = 0; round < rounds; round++) {
-    const { tensorBytes, frameBytes } = BULK;
-    await using receiver = new Process([program, "recv", String(tensorBytes), String(tensors)], options);
+
+  /** One round. */
+  async run(): Promise<void> {
+    if (!this.compiled) return;
+    const sizes = [String(BULK.tensorBytes), String(this.#tensors)];
+    await using receiver = new Process([this.#program, "recv", ...sizes], this.#options);
     const ready = await receiver.waitFor((event) => event.event === "ready", 20_000);
-    const sizes = [String(tensorBytes), String(tensors), String(frameBytes)];
-    await using _sender = new Process([program, "send", String(ready.port), ...sizes], options);
+    const to = [String(ready.port), ...sizes, String(BULK.frameBytes)];
+    await using _sender = new Process([this.#program, "send", ...to], this.#options);
     const done = await receiver.waitFor((event) => event.event === "done", 60_000);
-    rates.push(Number(done.bytes) / Number(done.seconds));
+    this.rates.push(Number(done.bytes) / Number(done.seconds));
   }
-  rmSync(program);
-  return spread(rates);
+
+  [Symbol.dispose](): void {
+    rmSync(this.#program, { force: true });
+  }
 }
 
-async function peersBeside(
+/** The libraries that are installed, each beside our Node.js → Node.js; `skipped` hears the names of the others. */
+export async function peersBeside(
   rig: Rig,
-  { peerRounds: rounds, tensors, peers: names }: BulkOptions,
+  { peerRounds: rounds, tensors, peers }: Pick<BulkOptions, "peerRounds" | "tensors" | "peers">,
   skipped: Set<string>,
   say: (text: string) => void,
 ): Promise<PeerRow[]> {
   const rows: PeerRow[] = [];
-  const wanted = PEERS.filter(({ name }) => names?.includes(name) ?? true);
-  if (wanted.length === 0) return rows;
+  const installed: Peer[] = [];
+  for (const peer of peers) {
+    const missing = await peer.missing();
+    if (missing) skipped.add(`${peer.name} (${missing} is not installed)`);
+    else installed.push(peer);
+  }
+  if (installed.length === 0) return rows;
   const ours = await rig.pair("asoc", "node", "node");
   const load = { ...BULK, count: tensors };
   await measure(ours, { ...BULK, count: 2 });
-  for (const peer of wanted) {
-    const missing = await peer.missing();
-    if (missing) {
-      skipped.add(`${peer.name} (${missing} is not installed)`);
-      continue;
-    }
+  for (const peer of installed) {
     const rates: number[] = [];
     const ratios: number[] = [];
     try {

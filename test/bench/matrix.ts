@@ -27,15 +27,25 @@ export const ALL_PAIRS: readonly PairOfRuntimes[] = RUNTIMES.flatMap((from) =>
   RUNTIMES.map((to) => ({ from, to })),
 );
 
-/** Every one of `pairs`, `rounds` times; `say` hears how far it is. */
+export interface MatrixOptions {
+  readonly pairs: readonly PairOfRuntimes[];
+  readonly rounds: number;
+  /** Of each measurement; the first one warms up. */
+  readonly tensors: number;
+  readonly tensorBytes?: number;
+  /** What else belongs into every round. */
+  readonly eachRound?: () => Promise<void>;
+  /** Measure a pair that seems to be under the floor again. */
+  readonly insists?: boolean;
+}
+
+/** Every one of the pairs, `rounds` times; `say` hears how far it is. */
 export async function matrix(
   rig: Rig,
-  pairs: readonly PairOfRuntimes[],
-  rounds: number,
-  tensors: number,
+  { pairs, rounds, tensors, tensorBytes = BULK.tensorBytes, eachRound, insists = true }: MatrixOptions,
   say: (text: string) => void,
 ): Promise<MatrixCell[]> {
-  const load = { ...BULK, count: tensors };
+  const load = { ...BULK, tensorBytes, count: tensors };
   const found = new Map<string, { asoc: number[]; bare: number[]; ratio: number[] }>();
   for (const { from, to } of pairs) {
     // A pass of its own: content, which the measured rounds do not look at. It also warms up.
@@ -59,8 +69,9 @@ export async function matrix(
       say(`round ${round} of ${rounds}: ${pair.from} → ${pair.to}`);
       await once(pair);
     }
+    await eachRound?.();
   }
-  for (const pair of pairs) {
+  for (const pair of insists ? pairs : []) {
     if (spread(found.get(`${pair.from}/${pair.to}`)?.ratio ?? []).median >= FLOOR) continue;
     say(`again, because it seems slow: ${pair.from} → ${pair.to}`);
     for (let round = 0; round < MORE_ROUNDS; round++) await once(pair);

@@ -1,27 +1,50 @@
-/** What a run found: JSON for programs, Markdown for people. */
+/** What was found, part by part: JSON for programs, Markdown for people. */
 
 import { readFileSync } from "node:fs";
-import { cpus, totalmem } from "node:os";
-import type { Bulk } from "./bulk.ts";
-import type { MatrixCell } from "./matrix.ts";
+import { cpus, release, totalmem } from "node:os";
+import { type Bulk, LARGE_BYTES } from "./bulk.ts";
+import { FLOOR, type MatrixCell } from "./matrix.ts";
+import { PARTS, type Part } from "./plan.ts";
 import type { Spread } from "./rig.ts";
 import type { Section } from "./section.ts";
 
-export interface Report {
+/** How a part was measured. */
+export interface Made {
   readonly date: string;
   readonly command: string;
   readonly machine: string;
   readonly versions: Readonly<Record<string, string>>;
-  /** The machine's congestion control first. */
-  readonly bulk: readonly Bulk[];
-  readonly sections: readonly Section[];
-  readonly skipped: readonly string[];
-  readonly missed: readonly string[];
+  /** How long it took. */
+  readonly seconds: number;
 }
 
+/** One part: bulk or a section, or neither where it could not be measured. */
+export interface PartReport {
+  readonly part: Part;
+  readonly made: Made;
+  readonly bulk?: Bulk;
+  readonly section?: Section;
+  /** What was left out, and why. */
+  readonly skipped: readonly string[];
+}
+
+export interface Report {
+  readonly parts: readonly PartReport[];
+}
+
+/** The report with `fresh` in the place of what it had of that part. */
+export function merge({ parts }: Report, fresh: PartReport): Report {
+  const others = parts.filter(({ part }) => part !== fresh.part);
+  return {
+    parts: [...others, fresh].sort((a, b) => PARTS.indexOf(a.part) - PARTS.indexOf(b.part)),
+  };
+}
+
+/** Processors, memory, kernel and congestion control. */
 export function machineText(): string {
   const [first] = cpus();
-  return `${cpus().length} × ${first?.model.trim() ?? "processor"}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${process.platform} ${process.arch}`;
+  const system = `${process.platform} ${process.arch} ${release()}, ${congestionControl()}`;
+  return `${cpus().length} × ${first?.model.trim() ?? "processor"}, ${Math.round(totalmem() / 2 ** 30)} GiB, ${system}`;
 }
 
 export function congestionControl(): string {
@@ -79,7 +102,7 @@ function matrixTable(matrix: readonly MatrixCell[]): string[] {
   ];
 }
 
-function bulkText({ congestionControl: cc, rounds, tensors, matrix, c, peers }: Bulk): string[] {
+function bulkText({ congestionControl: cc, rounds, tensors, matrix, c, large, peers }: Bulk): string[] {
   const lines = [
     `### 64 MiB tensors under ${cc}`,
     "",
@@ -87,7 +110,12 @@ function bulkText({ congestionControl: cc, rounds, tensors, matrix, c, peers }: 
     "",
     ...matrixTable(matrix),
   ];
-  if (c) lines.push("", `C, \`recv\` into place and \`writev\`: ${range(c, gb)} GB/s.`);
+  if (c) lines.push("", `C, \`recv\` into place and \`writev\`, in the same rounds: ${range(c, gb)} GB/s.`);
+  if (large)
+    lines.push(
+      "",
+      `Tensors of ${LARGE_BYTES / 2 ** 20} MiB, which the pool does not keep, Node.js → Node.js: ${range(large.asoc, gb)} GB/s, ${range(large.ratio, two)} of the bare socket, whose memory is the same every time; no target.`,
+    );
   if (peers.length > 0) {
     lines.push(
       "",
@@ -102,12 +130,90 @@ function bulkText({ congestionControl: cc, rounds, tensors, matrix, c, peers }: 
   return lines;
 }
 
-/** Everything, as Markdown. */
-export function markdown(report: Report): string {
-  const parts = report.bulk.map(bulkText);
-  for (const { title, markdown: lines } of report.sections) parts.push([`### ${title}`, "", ...lines]);
-  if (report.missed.length > 0)
-    parts.push(["### Targets that this run missed", "", ...report.missed.map((line) => `- ${line}`)]);
-  if (report.skipped.length > 0) parts.push([`Skipped: ${report.skipped.join("; ")}.`]);
+/** Pairs under the floor, a sentence each: the benchmark fails then. */
+export function belowFloor({ parts }: Report): string[] {
+  return parts.flatMap(({ bulk }) =>
+    (bulk?.matrix ?? [])
+      .filter(({ ratio }) => ratio.median < FLOOR)
+      .map(
+        ({ from, to, ratio }) =>
+          `${NAMES[from]} → ${NAMES[to]} under ${bulk?.congestionControl}: ${two(ratio.median)} of the bare socket, the floor is ${FLOOR}`,
+      ),
+  );
+}
+
+/** Targets that were missed, a sentence each. */
+export function missed({ parts }: Report): string[] {
+  return parts.flatMap(({ bulk, section }) => [
+    ...(bulk ? missedInBulk(bulk) : []),
+    ...(section?.missed ?? []),
+  ]);
+}
+
+const day = ({ date }: Made) => date.slice(0, 10);
+const versionsText = (versions: Made["versions"]) =>
+  Object.entries(versions)
+    .map(([name, version]) => `${NAMES[name as keyof typeof NAMES] ?? name} ${version}`)
+    .join(", ");
+/** Parts of one run are told once. */
+const runOf = ({ date, command }: Made) => `${day({ date } as Made)} ${command}`;
+
+/** How most of the parts were measured. */
+export function mostly({ parts }: Report): Made | undefined {
+  const counts = new Map<string, number>();
+  for (const { made } of parts) counts.set(runOf(made), (counts.get(runOf(made)) ?? 0) + 1);
+  const most = Math.max(0, ...counts.values());
+  return parts.find(({ made }) => counts.get(runOf(made)) === most)?.made;
+}
+
+/** Date, command, machine and versions. */
+export function aboutText(report: Report): string {
+  const made = mostly(report);
+  if (!made) return "Nothing was measured.";
+  const minutes = report.parts
+    .filter((part) => runOf(part.made) === runOf(made))
+    .reduce((sum, part) => sum + part.made.seconds / 60, 0);
+  return [
+    `- **Date** ${day(made)} · **command** \`${made.command}\`, ${minutes.toFixed(0)} minutes`,
+    `- **Machine** ${made.machine}, loopback`,
+    `- **Versions** ${versionsText(made.versions)}`,
+  ].join("\n");
+}
+
+/** What a part says about its run where that is not the one of the page. */
+function elsewhere(made: Made, usual: Made | undefined): string[] {
+  if (!usual || runOf(made) === runOf(usual)) return [];
+  const machine = made.machine === usual.machine ? "" : `, on ${made.machine}`;
+  const versions = versionsText(made.versions);
+  const withThese = versions === versionsText(usual.versions) ? "" : `, with ${versions}`;
+  return [`Measured on ${day(made)}, by itself${machine}${withThese}: \`${made.command}\`.`, ""];
+}
+
+/** The figures. */
+export function resultsText(report: Report): string {
+  const usual = mostly(report);
+  const parts: string[][] = [];
+  for (const { made, bulk, section } of report.parts) {
+    const [head = "", ...lines] = bulk ? bulkText(bulk) : section ? sectionText(section) : [];
+    if (head) parts.push([head, "", ...elsewhere(made, usual), ...lines.slice(1)]);
+  }
   return parts.map((lines) => lines.join("\n")).join("\n\n");
+}
+
+const sectionText = ({ title, markdown: lines }: Section) => [`### ${title}`, "", ...lines];
+
+/** Missed targets and what was left out. */
+export function missedText(report: Report): string {
+  const parts: string[][] = [];
+  const lines = missed(report);
+  if (lines.length > 0)
+    parts.push(["### Targets that were missed", "", ...lines.map((line) => `- ${line.replace(/\.?$/, "")}`)]);
+  const skipped = [...new Set(report.parts.flatMap((part) => part.skipped))];
+  if (skipped.length > 0) parts.push([`Skipped: ${skipped.join("; ")}.`]);
+  return parts.map((each) => each.join("\n")).join("\n\n");
+}
+
+/** Everything that was measured, as Markdown. */
+export function markdown(report: Report): string {
+  return [resultsText(report), missedText(report)].filter((text) => text !== "").join("\n\n");
 }
