@@ -7,7 +7,7 @@ import { runtime } from "../../src/runtime/node/mod.ts";
 
 const KEY = new TextEncoder().encode("bench".repeat(8));
 
-function side(role: "dialler" | "acceptor", pool: BufferPool): Session {
+function side(role: "dialler" | "acceptor", keyExchange: boolean, pool: BufferPool): Session {
   const { crypto } = runtime;
   return new Session(
     {
@@ -18,7 +18,7 @@ function side(role: "dialler" | "acceptor", pool: BufferPool): Session {
       limits: DEFAULT_LIMITS,
       crypto,
       pool,
-      x1: { communityHash: new Uint8Array(8), bootEpoch: 1, tensors: true },
+      x1: { communityHash: new Uint8Array(8), bootEpoch: 1, tensors: true, keyExchange },
     },
     0,
   );
@@ -36,13 +36,13 @@ function deliver(from: Session, to: Session, parts: Uint8Array[]): boolean {
   return any;
 }
 
-/** Session set-ups a second of one core: each handshake is two, one on either side. */
-export function sessionsPerSecond(handshakes: number): number {
+/** Session set-ups a second of one core: each handshake is two, one on either side. Nodes always exchange keys (X25519). */
+export function sessionsPerSecond(handshakes: number, keyExchange: boolean): number {
   const pool = new BufferPool(DEFAULT_LIMITS);
   const parts: Uint8Array[] = [];
   const once = () => {
-    const dialler = side("dialler", pool);
-    const acceptor = side("acceptor", pool);
+    const dialler = side("dialler", keyExchange, pool);
+    const acceptor = side("acceptor", keyExchange, pool);
     while (deliver(dialler, acceptor, parts) || deliver(acceptor, dialler, parts));
     if (!dialler.open || !acceptor.open) throw new Error("the sessions did not open");
   };

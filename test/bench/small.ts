@@ -184,7 +184,7 @@ export async function amidBulk(
   rounds: number,
   say: (text: string) => void,
 ): Promise<Section> {
-  const seconds = full ? 3 : 0.7;
+  const seconds = full ? 2 : 0.7;
   const rows: (Beside & { readonly asocP50: Spread; readonly bareP50: Spread })[] = [];
   for (const runtime of RUNTIMES) {
     const asoc = await rig.pair("asoc", runtime, runtime);

@@ -18,7 +18,7 @@ const text = ({ median, low, high }: Spread) => `${two(median)} (${two(low)}-${t
 async function rowOf(rig: Rig, runtime: RuntimeName, full: boolean, rounds: number): Promise<Row> {
   const plain = await rig.pair("asoc", runtime, runtime);
   const tls = await rig.pair("tls", runtime, runtime);
-  const load = { tensorBytes: 64 * MiB, count: full ? 33 : 9, frameBytes: MiB };
+  const load = { tensorBytes: 64 * MiB, count: full ? 17 : 9, frameBytes: MiB };
   for (const pair of [plain, tls]) await measure(pair, { ...load, count: 2, verify: true });
   const rates = { plain: [] as number[], tls: [] as number[], ratio: [] as number[] };
   let before = (await measure(plain, load)).bytesPerSecond;
