@@ -1,94 +1,40 @@
-/** What one bad peer costs another's throughput: the same node is attacked, and not, in turns. */
+/**
+ * What one bad peer costs another's throughput: the same node is attacked, in turns with a bare server that the same attackers
+ * have, so that what their own work takes from the machine is not laid at the node's door.
+ */
 import { MiB } from "../../src/core/limits.ts";
 import { Process } from "../support/process.ts";
-import { frame, freshId, header, RawPeer, TYPE } from "../support/raw_peer.ts";
 import { BULK } from "./matrix.ts";
 import { measure, type Pair, Role, type Spread, spread } from "./rig.ts";
+import type { AttackName } from "./roles/attacker.ts";
 import type { Section } from "./section.ts";
 
-/** As asoc_node.ts has it. */
-const KEY = "bench".repeat(8);
 const MOST_LOSS = 0.1;
 const HELD_BYTES = 32 * MiB;
 /** Small, so that a consumer that never releases has used its share up within a second. */
 const BUDGET_BYTES = 512 * MiB;
+/** An attack goes on so long before it is measured. */
+const WARM_MS = 300;
 
 interface Attack {
-  readonly name: string;
-  /** Begins it; what comes back ends it. */
-  begin(port: number, receiver: Role): Promise<() => Promise<void>>;
-}
-
-const join = (port: number) => RawPeer.join(port, KEY, freshId(), "127.0.0.1");
-
-function every(ms: number, act: () => void): () => void {
-  const timer = setInterval(act, ms);
-  return () => clearInterval(timer);
+  readonly says: string;
+  /** Of attacker.ts; undefined: a whole node whose tensors are never released. */
+  readonly name?: AttackName;
 }
 
 const ATTACKS: readonly Attack[] = [
+  { name: "slow v1", says: "32 peers announce frames of 16 MiB and send a byte 20 times a second" },
   {
-    name: "32 peers announce 16 MiB and send a byte 20 times a second",
-    async begin(port) {
-      const peers = await Promise.all(Array.from({ length: 32 }, () => join(port)));
-      for (const peer of peers) peer.send(header(TYPE.DATA, 1, 0, 16 * MiB));
-      const stop = every(50, () => {
-        for (const peer of peers) peer.send(Uint8Array.of(1));
-      });
-      return async () => {
-        stop();
-        for (const peer of peers) peer.reset();
-      };
-    },
+    name: "streams",
+    says: "a peer opens 10,000 streams, is thrown out, and comes again every second",
   },
+  { name: "parts", says: "a peer sends a tensor in parts of one byte, 5,000 a second" },
   {
-    name: "a peer opens 10,000 streams, is thrown out, and comes again every second",
-    async begin(port) {
-      const streams = Buffer.concat(
-        Array.from({ length: 10_000 }, (_each, index) => frame(TYPE.DATA, index + 1, 0, Buffer.from("a"))),
-      );
-      const peers: RawPeer[] = [];
-      const attack = async () => {
-        const peer = await join(port);
-        peers.push(peer);
-        peer.send(streams);
-      };
-      await attack();
-      const stop = every(1000, () => void attack().catch(() => {}));
-      return async () => {
-        stop();
-        for (const peer of peers) peer.reset();
-      };
-    },
+    name: "slow x1",
+    says: "32 proven peers open tensors of 1 GiB, announce what the credit allows, and send a byte 20 times a second",
   },
-  {
-    name: "a peer sends a tensor in parts of one byte, 1,000 a second",
-    async begin(port) {
-      const peer = await join(port);
-      peer.send(header(TYPE.DATA, 1, 0, 16 * MiB));
-      const stop = every(10, () => {
-        for (let i = 0; i < 10; i++) peer.send(Uint8Array.of(1));
-      });
-      return async () => {
-        stop();
-        peer.reset();
-      };
-    },
-  },
-  {
-    name: "a peer's tensors are never released, and it goes on sending",
-    async begin(port, receiver) {
-      const role = await start();
-      role.tell({ cmd: "send", port, tensorBytes: HELD_BYTES, count: 1000, frameBytes: MiB });
-      // Until its share is used up it is a peer like others, and has its part of the throughput.
-      let usedBytes = 0;
-      while (usedBytes < 0.75 * BUDGET_BYTES - HELD_BYTES)
-        usedBytes = Number((await receiver.ask({ cmd: "stats" }, "stats")).memoryUsedBytes);
-      return async () => {
-        await role.process[Symbol.asyncDispose]();
-      };
-    },
-  },
+  { name: "frames", says: "a proven peer sends frames of one byte, as many as its credit allows" },
+  { says: "a peer's tensors are never released, and it goes on sending" },
 ];
 
 function start(options: object = {}): Promise<Role> {
@@ -98,49 +44,121 @@ function start(options: object = {}): Promise<Role> {
 interface Row {
   readonly attack: string;
   readonly throughput: Spread;
-  /** Attacked over not attacked, of each round. */
+  readonly control: Spread;
+  /** Attacked over the control, of each round. */
   readonly ratio: Spread;
+  /** Attacked over not attacked: with what the attackers themselves take. */
+  readonly overQuiet: Spread;
+  /** What one attacker did a second, to the node. */
+  readonly actsPerSecond: Spread | undefined;
+}
+
+interface Victims {
+  readonly pair: Pair;
+  /** Holds what it is sent, as the receiver does, and has no other peer. */
+  readonly other: Role;
+  /** The bare server that reads and throws away. */
+  readonly sinkPort: number;
+}
+
+/** Throughput while the attack goes on against the node, or against the bare server at `perSecond`; and what was done a second. */
+async function under(
+  { name }: Attack,
+  { pair, other, sinkPort }: Victims,
+  count: number,
+  bare: { readonly perSecond: number } | undefined,
+): Promise<{ readonly rate: number; readonly perSecond: number }> {
+  const load = { ...BULK, count };
+  if (name === undefined) {
+    // Its control is another node that keeps what it gets: the attacker stands still there as it does here.
+    const victim = bare ? other : pair.receiver;
+    const role = await start();
+    await using _ = role.process;
+    role.tell({ cmd: "send", port: victim.port, tensorBytes: HELD_BYTES, count: 1000, frameBytes: MiB });
+    // Until its share is used up it is a peer like others, and has its part of the throughput.
+    let usedBytes = 0;
+    while (usedBytes < 0.75 * BUDGET_BYTES - HELD_BYTES)
+      usedBytes = Number((await victim.ask({ cmd: "stats" }, "stats")).memoryUsedBytes);
+    return { rate: (await measure(pair, load)).bytesPerSecond, perSecond: 0 };
+  }
+  const role = await Role.start(Process.script("node", "test/bench/roles/attacker.ts", []));
+  await using _ = role.process;
+  const port = bare ? sinkPort : pair.receiver.port;
+  await role.ask({ cmd: "attack", name, port, bare: bare !== undefined, ...bare }, "attacking");
+  await new Promise((resolve) => setTimeout(resolve, WARM_MS));
+  const { bytesPerSecond } = await measure(pair, load);
+  const { perSecond } = await role.ask({ cmd: "stop" }, "stopped");
+  return { rate: bytesPerSecond, perSecond: Number(perSecond) };
+}
+
+async function rowOf(
+  attack: Attack,
+  count: number,
+  rounds: number,
+  say: (text: string) => void,
+): Promise<Row> {
+  const limits = { memoryBudgetBytes: BUDGET_BYTES };
+  const [receiver, other, sender] = await Promise.all([start({ limits }), start({ limits }), start()]);
+  const closer = await Role.start(Process.script("node", "test/bench/roles/closer.ts", []));
+  await using _receiver = receiver.process;
+  await using _other = other.process;
+  await using _sender = sender.process;
+  await using _closer = closer.process;
+  const ready = closer.process.events.find(({ event }) => event === "ready");
+  const pair: Pair = { name: attack.says, sender, receiver };
+  const victims = { pair, other, sinkPort: Number(ready?.sinkPort) };
+  for (const role of [receiver, other]) role.tell({ cmd: "hold", tensorBytes: HELD_BYTES });
+  const load = { ...BULK, count };
+  await measure(pair, { ...BULK, count: 3 });
+  const found = {
+    rate: [] as number[],
+    control: [] as number[],
+    quiet: [] as number[],
+    acts: [] as number[],
+  };
+  let before = (await measure(pair, load)).bytesPerSecond;
+  for (let round = 1; round <= rounds; round++) {
+    say(`under attack: ${attack.says}, round ${round} of ${rounds}`);
+    const attacked = await under(attack, victims, count, undefined);
+    receiver.tell({ cmd: "release" });
+    const control = await under(attack, victims, count, { perSecond: attacked.perSecond });
+    other.tell({ cmd: "release" });
+    const after = (await measure(pair, load)).bytesPerSecond;
+    found.rate.push(attacked.rate);
+    found.control.push(control.rate);
+    found.quiet.push((before + after) / 2);
+    found.acts.push(attacked.perSecond);
+    before = after;
+  }
+  const over = (list: readonly number[]) =>
+    spread(found.rate.map((rate, index) => rate / (list[index] ?? rate)));
+  return {
+    attack: attack.says,
+    throughput: spread(found.rate),
+    control: spread(found.control),
+    ratio: over(found.control),
+    overQuiet: over(found.quiet),
+    actsPerSecond: attack.name === undefined ? undefined : spread(found.acts),
+  };
 }
 
 /** Node.js to Node.js, with the attacks one after another. */
 export async function hostile(full: boolean, rounds: number, say: (text: string) => void): Promise<Section> {
-  const load = { ...BULK, count: full ? 17 : 9 };
   const rows: Row[] = [];
-  for (const attack of ATTACKS) {
-    const receiver = await start({ limits: { memoryBudgetBytes: BUDGET_BYTES } });
-    const sender = await start();
-    await using _receiver = receiver.process;
-    await using _sender = sender.process;
-    const pair: Pair = { name: attack.name, sender, receiver };
-    receiver.tell({ cmd: "hold", tensorBytes: HELD_BYTES });
-    await measure(pair, { ...BULK, count: 3 });
-    const rates: number[] = [];
-    const ratios: number[] = [];
-    for (let round = 1; round <= rounds; round++) {
-      say(`under attack: ${attack.name}, round ${round} of ${rounds}`);
-      const before = (await measure(pair, load)).bytesPerSecond;
-      const end = await attack.begin(receiver.port, receiver);
-      const during = (await measure(pair, load)).bytesPerSecond;
-      await end();
-      receiver.tell({ cmd: "release" });
-      const after = (await measure(pair, load)).bytesPerSecond;
-      rates.push(during);
-      ratios.push(during / ((before + after) / 2));
-    }
-    rows.push({ attack: attack.name, throughput: spread(rates), ratio: spread(ratios) });
-  }
+  for (const attack of ATTACKS) rows.push(await rowOf(attack, full ? 17 : 5, rounds, say));
   const text = ({ median, low, high }: Spread, scale = 1) =>
     `${(median / scale).toFixed(2)} (${(low / scale).toFixed(2)}-${(high / scale).toFixed(2)})`;
   return {
     name: "hostile",
     title: "Another peer's throughput under attack",
     markdown: [
-      `Node.js to Node.js, 64 MiB tensors; the attacker runs on the same ${navigator.hardwareConcurrency} processors.`,
+      `Node.js to Node.js, 64 MiB tensors; the attackers share the ${navigator.hardwareConcurrency} processors. Control: the same stream while the same attackers say the same, as often, to a bare server that reads and throws away; the tensors that are never released go to another node there.`,
       "",
-      "| meanwhile | GB/s | over not attacked, of each round |",
-      "|---|---:|---:|",
+      "| meanwhile | GB/s | control, GB/s | ratio of each round | over not attacked | acts a second |",
+      "|---|---:|---:|---:|---:|---:|",
       ...rows.map(
-        ({ attack, throughput, ratio }) => `| ${attack} | ${text(throughput, 1e9)} | ${text(ratio)} |`,
+        ({ attack, throughput, control, ratio, overQuiet, actsPerSecond: acts }) =>
+          `| ${attack} | ${text(throughput, 1e9)} | ${text(control, 1e9)} | ${text(ratio)} | ${text(overQuiet)} | ${acts ? acts.median.toFixed(0) : ""} |`,
       ),
     ],
     data: rows,
@@ -148,7 +166,7 @@ export async function hostile(full: boolean, rounds: number, say: (text: string)
       .filter(({ ratio }) => ratio.median < 1 - MOST_LOSS)
       .map(
         ({ attack, ratio }) =>
-          `Under attack (${attack}): ${ratio.median.toFixed(2)} of the throughput without, the target is ${1 - MOST_LOSS}`,
+          `Under attack (${attack}): ${ratio.median.toFixed(2)} of the throughput beside a bare server that is attacked, the target is ${1 - MOST_LOSS}`,
       ),
   };
 }

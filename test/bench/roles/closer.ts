@@ -1,4 +1,7 @@
-/** The control of floods: a bare server of the runtime that closes every connection at once, and a bare socket that drops every datagram. */
+/**
+ * The control of floods and attacks: a bare server of the runtime that closes every connection at once, one that reads
+ * everything and throws it away, and a bare socket that drops every datagram.
+ */
 import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
 import { say, serveCommands } from "./role.ts";
@@ -47,10 +50,21 @@ async function listen(): Promise<number> {
   });
 }
 
+/** On Node.js alone, where the attacked node is. */
+function sink(): Promise<number> {
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.resume();
+  });
+  return new Promise((resolve) => {
+    server.listen(0, HOST, () => resolve((server.address() as { port: number }).port));
+  });
+}
+
 const udp = createSocket("udp4");
 udp.on("message", () => {});
 await new Promise<void>((resolve) => udp.bind(0, HOST, resolve));
-say({ event: "ready", port: await listen(), udpPort: udp.address().port });
+say({ event: "ready", port: await listen(), udpPort: udp.address().port, sinkPort: await sink() });
 await serveCommands(({ cmd }) => {
   if (cmd === "stats") say({ event: "stats", closed: count });
 });
