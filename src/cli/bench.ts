@@ -1,8 +1,9 @@
 /** `asoc bench`: what the path to a peer can carry, as iperf tells it for TCP. */
-import type { AsocNode, Peer } from "../mod.ts";
+import type { AsocNode, DigestName, NodeEvent, Peer, SendReport } from "../mod.ts";
+import { Echoes } from "./bench_echoes.ts";
 import type { Command, Context } from "./command.ts";
 import { flag, nodeSettings } from "./config.ts";
-import { echoedNumber, echoRequest, markBulk } from "./echo.ts";
+import { markBulk } from "./echo.ts";
 import { CliError, ExitCode, usageError } from "./exit_codes.ts";
 import { withNode } from "./joined.ts";
 import type { Output } from "./output.ts";
@@ -16,19 +17,22 @@ const SIZES = [64 * KiB, MiB, 16 * MiB, 64 * MiB] as const;
 const SMALL_FRAME_BYTES = KiB;
 const ROUND_TRIP_BYTES = KiB;
 const STREAMS_AT_ONCE = 100;
-const ECHO_TIMEOUT_MS = 10_000;
+/** Of what a path carries in the time of a measurement, a tensor may be so much: two are under way when it is over. */
+const TENSOR_SHARE = 0.5;
 const DEFAULT_SECONDS = 2;
 
 export const bench: Command = {
   name: "bench",
   summary: "measure the path to a peer",
-  usage: "bench --to PEER [--seconds N] [FLAGS]",
+  usage: "bench --to PEER [--seconds N] [--digest NAME] [FLAGS]",
   about: `Sends random bytes to a peer that runs \`asoc serve\`, and measures: throughput by tensor size, the rate of 1 KiB frames,
 round trips of 1 KiB, ${STREAMS_AT_ONCE} tensors at once, and what it costs this machine's processor. A measurement is over when the
-peer has read everything and has said so. The peer keeps nothing of it, --out or not.`,
+peer has read everything and has said so. The peer keeps nothing of it, --out or not. On a slow path tensors are
+smaller, so that a measurement does not take much longer than --seconds.`,
   flags: {
     to: { value: "PEER", help: "a node id or the beginning of one, a name, or HOST:PORT" },
     seconds: { value: "N", help: `how long each measurement takes (default ${DEFAULT_SECONDS})` },
+    digest: { value: "NAME", help: "crc32, sha256 or none: what the peer checks (default crc32)" },
     timeout: { value: "SECONDS", help: `how long to wait for the peer (default ${DEFAULT_TIMEOUT_S})` },
   },
   joins: true,
@@ -46,74 +50,52 @@ async function benchCommand({ args, env, output }: Context): Promise<ExitCode> {
   if (wanted.all) throw usageError("--to: expected one peer, got all");
   const timeoutMs = (flag("seconds", args, "timeout") ?? DEFAULT_TIMEOUT_S) * 1000;
   const budgetMs = (flag("seconds", args, "seconds") ?? DEFAULT_SECONDS) * 1000;
+  const digest = flag("digest", args, "digest") ?? "crc32";
   const settings = withTargets(await nodeSettings(args, env, 0), wanted);
+  const losses = new Losses();
   return withNode(settings, output, {
     announces: false,
     stays: false,
+    onEvent: (event) => losses.see(event),
     async run(node, stop) {
       const echoes = new Echoes(node);
       const { peers } = await waitForTargets(node, settings, wanted, timeoutMs, stop, output);
       const peer = peers[0];
       if (!peer) throw usageError("--to: expected a peer");
-      await new Bench(node, peer, echoes, budgetMs, stop, output).run();
+      const ends = AbortSignal.any([stop, losses.of(peer)]);
+      await new Bench({ node, peer, echoes, budgetMs, digest, stop: ends, output }).run();
       return ExitCode.OK;
     },
   });
 }
 
-/** The replies of the peer, by number. */
-class Echoes {
-  readonly #node: AsocNode;
-  readonly #waiting = new Map<number, () => void>();
-  #next = 1;
+/** A measurement ends with the connection: what a second one carries is another path. */
+class Losses {
+  readonly #lost = new AbortController();
+  #peer: Peer | undefined;
 
-  constructor(node: AsocNode) {
-    this.#node = node;
-    void this.#read();
+  /** Aborts when `peer` leaves. */
+  of(peer: Peer): AbortSignal {
+    this.#peer = peer;
+    return this.#lost.signal;
   }
 
-  async #read(): Promise<void> {
-    for await (const stream of this.#node.incoming) {
-      try {
-        const tensor = await stream.tensor();
-        this.#waiting.get(echoedNumber(tensor.bytes) ?? -1)?.();
-        tensor.release();
-      } catch {
-        // a reply that does not come is reported by whoever waits for it
-      }
-    }
-  }
-
-  /** Resolves when the peer has read all that was sent before, and this. */
-  async ask(peer: Peer, byteCount: number, stop: AbortSignal): Promise<void> {
-    const number = this.#next++;
-    const answered = new Promise<void>((resolve, reject) => {
-      const give = (error: unknown) => reject(error);
-      const timer = setTimeout(() => give(noAnswer(peer)), ECHO_TIMEOUT_MS);
-      const abort = () => give(stop.reason);
-      stop.addEventListener("abort", abort, { once: true });
-      this.#waiting.set(number, () => {
-        clearTimeout(timer);
-        stop.removeEventListener("abort", abort);
-        resolve();
-      });
-    });
-    try {
-      await this.#node.send(peer, echoRequest(byteCount, number));
-      await answered;
-    } finally {
-      this.#waiting.delete(number);
-      answered.catch(() => {});
-    }
+  see(event: NodeEvent): void {
+    if (event.kind !== "left" || event.peer.id !== this.#peer?.id) return;
+    const message = `Peer ${event.peer.id} was lost during the measurement: ${event.reason}`;
+    this.#lost.abort(new CliError(ExitCode.INCOMPLETE, "ASOC_CONNECTION_LOST", message));
   }
 }
 
-function noAnswer(peer: Peer): CliError {
-  return new CliError(
-    ExitCode.FAILURE,
-    "ASOC_CANCELLED",
-    `Peer ${peer.id} did not answer within ${ECHO_TIMEOUT_MS / 1000} s: \`asoc serve\` answers, other programs may not`,
-  );
+interface BenchSetup {
+  readonly node: AsocNode;
+  readonly peer: Peer;
+  readonly echoes: Echoes;
+  readonly budgetMs: number;
+  readonly digest: DigestName;
+  /** Aborts with what ends it before its time. */
+  readonly stop: AbortSignal;
+  readonly output: Output;
 }
 
 class Bench {
@@ -121,36 +103,62 @@ class Bench {
   readonly #peer: Peer;
   readonly #echoes: Echoes;
   readonly #budgetMs: number;
+  readonly #digest: DigestName;
   readonly #stop: AbortSignal;
   readonly #output: Output;
   #bar: ProgressBar | undefined;
+  /** What the path has carried so far at its best; undefined before the first measurement. */
+  #bytesPerSecond: number | undefined;
 
-  constructor(
-    node: AsocNode,
-    peer: Peer,
-    echoes: Echoes,
-    budgetMs: number,
-    stop: AbortSignal,
-    output: Output,
-  ) {
+  constructor({ node, peer, echoes, budgetMs, digest, stop, output }: BenchSetup) {
     this.#node = node;
     this.#peer = peer;
     this.#echoes = echoes;
     this.#budgetMs = budgetMs;
+    this.#digest = digest;
     this.#stop = stop;
     this.#output = output;
   }
 
   async run(): Promise<void> {
-    await this.#echoes.ask(this.#peer, 64, this.#stop);
+    await this.#allRead();
     if (!this.#output.json) this.#row("MEASUREMENT", "RESULT", "");
     const bytes = randomBytes(64 * MiB);
     markBulk(bytes);
-    for (const size of SIZES) await this.#throughput(bytes.subarray(0, size));
-    await this.#smallFrames(bytes);
-    await this.#streamsAtOnce(bytes.subarray(0, MiB));
+    const measured = new Set<number>();
+    for (const wanted of SIZES) {
+      const size = fittingSize(wanted, this.#budgetBytes());
+      if (!measured.has(size)) await this.#throughput(bytes.subarray(0, size));
+      measured.add(size);
+    }
+    await this.#smallFrames(bytes.subarray(0, fittingSize(16 * MiB, this.#budgetBytes())));
+    const each = fittingSize(MiB, this.#budgetBytes() / STREAMS_AT_ONCE);
+    await this.#streamsAtOnce(bytes.subarray(0, each));
     await this.#roundTrips();
     this.#bar?.hide();
+  }
+
+  /** What a tensor may have for the time of a measurement. */
+  #budgetBytes(): number {
+    if (this.#bytesPerSecond === undefined) return SIZES[0];
+    return (this.#bytesPerSecond * this.#budgetMs * TENSOR_SHARE) / 1000;
+  }
+
+  /** The peer has read everything that was sent. */
+  #allRead(byteCount = 64): Promise<void> {
+    return this.#echoes.ask(this.#peer, byteCount, this.#digest, this.#stop);
+  }
+
+  /** Rejects with the reason of whatever ends the benchmark, and not with what that does to a send. */
+  async #sent(tensor: Uint8Array, chunkBytes?: number): Promise<SendReport> {
+    this.#stop.throwIfAborted();
+    const options = { digest: this.#digest, signal: this.#stop, ...(chunkBytes ? { chunkBytes } : {}) };
+    try {
+      return await this.#node.send(this.#peer, tensor, options);
+    } catch (error) {
+      this.#stop.throwIfAborted();
+      throw error;
+    }
   }
 
   async #throughput(tensor: Uint8Array): Promise<void> {
@@ -158,48 +166,58 @@ class Bench {
     const startMs = performance.now();
     const cpu = process.cpuUsage();
     let tensors = 0;
-    let previous: Promise<unknown> | undefined;
+    let previous: Promise<SendReport> | undefined;
     while (performance.now() - startMs < this.#budgetMs) {
-      this.#stop.throwIfAborted();
-      const sent = this.#node.send(this.#peer, tensor);
+      const sent = this.#sent(tensor);
+      sent.catch(() => {}); // it is awaited in the next turn, which may not come
       await previous;
       previous = sent;
       this.#bar?.update(++tensors * tensor.length);
     }
-    await previous;
-    await this.#echoes.ask(this.#peer, 64, this.#stop);
+    const digest = digestOf(await previous);
+    await this.#allRead();
     const seconds = (performance.now() - startMs) / 1000;
     const { user, system } = process.cpuUsage(cpu);
     const byteCount = tensors * tensor.length;
     const bytesPerSecond = byteCount / seconds;
+    this.#bytesPerSecond = Math.max(bytesPerSecond, this.#bytesPerSecond ?? 0);
     const cpuSecondsPerGB = (user + system) / 1e6 / (byteCount / 1e9);
-    const facts = `${(tensors / seconds).toFixed(0)} tensors/s, ${cpuSecondsPerGB.toFixed(2)} s of processor per GB here`;
+    const facts = `${(tensors / seconds).toFixed(0)} tensors/s, digest ${digest}, ${cpuSecondsPerGB.toFixed(2)} s of processor per GB here`;
     this.#report(
-      { test: "throughput", tensorBytes: tensor.length, tensors, seconds, bytesPerSecond, cpuSecondsPerGB },
+      {
+        test: "throughput",
+        tensorBytes: tensor.length,
+        tensors,
+        digest,
+        seconds,
+        bytesPerSecond,
+        cpuSecondsPerGB,
+      },
       `throughput, ${sizeText(tensor.length)} tensors`,
       `${bytesText(bytesPerSecond)}/s`,
       facts,
     );
   }
 
-  async #smallFrames(bytes: Uint8Array): Promise<void> {
+  async #smallFrames(tensor: Uint8Array): Promise<void> {
     this.#begin("small frames");
     const startMs = performance.now();
     let sentBytes = 0;
+    let report: SendReport | undefined;
     while (performance.now() - startMs < this.#budgetMs) {
-      this.#stop.throwIfAborted();
-      await this.#node.send(this.#peer, bytes.subarray(0, 16 * MiB), { chunkBytes: SMALL_FRAME_BYTES });
-      sentBytes += 16 * MiB;
+      report = await this.#sent(tensor, SMALL_FRAME_BYTES);
+      sentBytes += tensor.length;
       this.#bar?.update(sentBytes);
     }
-    await this.#echoes.ask(this.#peer, 64, this.#stop);
+    const digest = digestOf(report);
+    await this.#allRead();
     const seconds = (performance.now() - startMs) / 1000;
     const framesPerSecond = sentBytes / SMALL_FRAME_BYTES / seconds;
     this.#report(
-      { test: "frames", frameBytes: SMALL_FRAME_BYTES, seconds, framesPerSecond },
+      { test: "frames", frameBytes: SMALL_FRAME_BYTES, digest, seconds, framesPerSecond },
       `frames of ${sizeText(SMALL_FRAME_BYTES)}, one stream`,
       `${(framesPerSecond / 1e6).toFixed(2)} M/s`,
-      `${bytesText(framesPerSecond * SMALL_FRAME_BYTES)}/s`,
+      `${bytesText(framesPerSecond * SMALL_FRAME_BYTES)}/s, digest ${digest}`,
     );
   }
 
@@ -207,14 +225,14 @@ class Bench {
     this.#begin(`${STREAMS_AT_ONCE} tensors at once`);
     const startMs = performance.now();
     let tensors = 0;
+    let report: SendReport | undefined;
     while (performance.now() - startMs < this.#budgetMs) {
-      this.#stop.throwIfAborted();
-      const sends = Array.from({ length: STREAMS_AT_ONCE }, () => this.#node.send(this.#peer, tensor));
-      await Promise.all(sends);
+      [report] = await Promise.all(Array.from({ length: STREAMS_AT_ONCE }, () => this.#sent(tensor)));
       tensors += STREAMS_AT_ONCE;
       this.#bar?.update(tensors * tensor.length);
     }
-    await this.#echoes.ask(this.#peer, 64, this.#stop);
+    const digest = digestOf(report);
+    await this.#allRead();
     const seconds = (performance.now() - startMs) / 1000;
     const bytesPerSecond = (tensors * tensor.length) / seconds;
     this.#report(
@@ -223,12 +241,13 @@ class Bench {
         streams: STREAMS_AT_ONCE,
         tensorBytes: tensor.length,
         tensors,
+        digest,
         seconds,
         bytesPerSecond,
       },
       `${STREAMS_AT_ONCE} tensors of ${sizeText(tensor.length)} at once`,
       `${bytesText(bytesPerSecond)}/s`,
-      "",
+      `digest ${digest}`,
     );
   }
 
@@ -238,8 +257,9 @@ class Bench {
     const timesMs: number[] = [];
     while (performance.now() - startMs < this.#budgetMs) {
       const beganMs = performance.now();
-      await this.#echoes.ask(this.#peer, ROUND_TRIP_BYTES, this.#stop);
+      await this.#allRead(ROUND_TRIP_BYTES);
       timesMs.push(performance.now() - beganMs);
+      this.#bar?.update(2 * timesMs.length * ROUND_TRIP_BYTES);
     }
     timesMs.sort((a, b) => a - b);
     const at = (share: number) =>
@@ -269,6 +289,17 @@ class Bench {
   #row(name: string, result: string, more: string): void {
     this.#output.event({ event: "bench" }, `${name.padEnd(34)}${result.padStart(12)}  ${more}`.trimEnd());
   }
+}
+
+/** At most `wanted`: a size that takes no more than `budgetBytes`, as long as it is one that means something. */
+export function fittingSize(wanted: number, budgetBytes: number): number {
+  if (wanted <= budgetBytes) return wanted;
+  return Math.min(wanted, Math.max(KiB, 2 ** Math.floor(Math.log2(Math.max(1, budgetBytes)))));
+}
+
+/** What the peer has checked, by its own word; a v0.1 peer checks nothing. */
+function digestOf(report: SendReport | undefined): string {
+  return report?.digest?.split(":")[0] ?? "none";
 }
 
 function sizeText(byteCount: number): string {
