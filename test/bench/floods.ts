@@ -14,22 +14,31 @@ const GOOD_BYTES_PER_SECOND = 500e6;
 const GOOD = { tensorBytes: 8 * MiB, frameBytes: MiB, bytesPerSecond: GOOD_BYTES_PER_SECOND };
 /** One process may have so many descriptors. */
 const MAX_SLOTS = 5000;
-const WARM_MS = 1500;
+const WARM_MS = 1000;
 const HAMMER_MS = 3000;
 /** Ticks of the kernel's process times. */
 const TICKS_PER_SECOND = 100;
 
+interface FloodCommand {
+  readonly cmd: "connect" | "beacons";
+}
+
 interface Flood {
   readonly name: string;
   /** What each attacker is told; the port is added. */
-  readonly commands: readonly object[];
-  readonly isUdp?: boolean;
+  readonly commands: readonly FloodCommand[];
 }
 
-const connections = (slots: number, perSecond: number, talks: boolean): object[] => {
+/** Where to pour. */
+interface Victim {
+  readonly tcpPort: number;
+  readonly udpPort: number;
+}
+
+const connections = (slots: number, perSecond: number, talks: boolean): FloodCommand[] => {
   const processes = Math.ceil(slots / MAX_SLOTS);
   return Array.from({ length: processes }, () => ({
-    cmd: "connect",
+    cmd: "connect" as const,
     slots: Math.ceil(slots / processes),
     perSecond: perSecond / processes,
     talks,
@@ -37,20 +46,19 @@ const connections = (slots: number, perSecond: number, talks: boolean): object[]
   }));
 };
 
+const KEYLESS = connections(10_000, 2000, true);
+const HALF_OPEN = connections(1000, 1000, false);
+const BEACONS: readonly (FloodCommand & { readonly perSecond: number })[] = [
+  { cmd: "beacons", perSecond: 20_000 },
+];
 const FLOODS: readonly Flood[] = [
   {
     name: "10,000 connections with another key, 2,000 a second from 1,000 addresses",
-    commands: connections(10_000, 2000, true),
+    commands: KEYLESS,
   },
-  {
-    name: "1,000 half-open handshakes that say nothing, 1,000 a second again",
-    commands: connections(1000, 1000, false),
-  },
-  {
-    name: "20,000 beacons a second that nobody has signed",
-    commands: [{ cmd: "beacons", perSecond: 20_000 }],
-    isUdp: true,
-  },
+  { name: "1,000 half-open handshakes that say nothing, 1,000 a second again", commands: HALF_OPEN },
+  { name: "20,000 beacons a second that nobody has signed", commands: BEACONS },
+  { name: "all three at once", commands: [...KEYLESS, ...HALF_OPEN, ...BEACONS] },
 ];
 
 const script = (runtime: RuntimeName, name: string, options?: object) =>
@@ -58,19 +66,35 @@ const script = (runtime: RuntimeName, name: string, options?: object) =>
     Process.script(runtime, `test/bench/roles/${name}.ts`, options ? [JSON.stringify(options)] : []),
   );
 
-async function attackers(commands: readonly object[], port: number): Promise<Role[]> {
+async function attackers(commands: readonly FloodCommand[], { tcpPort, udpPort }: Victim): Promise<Role[]> {
   const roles = await Promise.all(commands.map(() => script("node", "flooder")));
-  for (const [index, role] of roles.entries()) role.tell({ ...commands[index], port });
+  for (const [index, role] of roles.entries()) {
+    const command = commands[index];
+    role.tell({ ...command, port: command?.cmd === "beacons" ? udpPort : tcpPort });
+  }
   return roles;
 }
 
-async function end(roles: readonly Role[]): Promise<number> {
-  let closed = 0;
+/** What attackers have done, all of them together. */
+interface Poured {
+  readonly openedPerSecond: number;
+  readonly beaconsPerSecond: number;
+  /** Connections that were open at the end. */
+  readonly held: number;
+  readonly closed: number;
+}
+
+async function end(roles: readonly Role[]): Promise<Poured> {
+  const poured = { openedPerSecond: 0, beaconsPerSecond: 0, held: 0, closed: 0 };
   for (const role of roles) {
-    closed += Number((await role.ask({ cmd: "stop" }, "stopped")).closed);
+    const { seconds, opened, beacons, held, closed } = await role.ask({ cmd: "stop" }, "stopped");
+    poured.openedPerSecond += Number(opened) / Number(seconds);
+    poured.beaconsPerSecond += Number(beacons) / Number(seconds);
+    poured.held += Number(held);
+    poured.closed += Number(closed);
     await role.process[Symbol.asyncDispose]();
   }
-  return closed;
+  return poured;
 }
 
 function cpuSeconds({ process: { child } }: Role): number {
@@ -87,6 +111,17 @@ interface Held {
   readonly control: Spread;
   /** Of each round. */
   readonly ratio: Spread;
+  readonly poured: { readonly node: PouredSpread; readonly control: PouredSpread };
+}
+
+type PouredSpread = Readonly<Record<"opened" | "beacons" | "held", Spread>>;
+
+function pouredSpread(rounds: readonly Poured[]): PouredSpread {
+  return {
+    opened: spread(rounds.map(({ openedPerSecond }) => openedPerSecond)),
+    beacons: spread(rounds.map(({ beaconsPerSecond }) => beaconsPerSecond)),
+    held: spread(rounds.map(({ held }) => held)),
+  };
 }
 
 /** The good stream under `flood` into the node itself, and into a bare server, in turns. */
@@ -98,7 +133,8 @@ async function held(
   say: (text: string) => void,
 ): Promise<Held> {
   const discoveryPort = 19_700 + (process.pid % 100);
-  const receiver = await script(runtime, "asoc_node", { discovery: flood.isUdp === true, discoveryPort });
+  const discovery = flood.commands.some(({ cmd }) => cmd === "beacons");
+  const receiver = await script(runtime, "asoc_node", { discovery, discoveryPort });
   const sender = await script("node", "asoc_node");
   const closer = await script(runtime, "closer");
   await using _receiver = receiver.process;
@@ -110,19 +146,20 @@ async function held(
   const pair: Pair = { name: flood.name, sender, receiver };
   const count = Math.ceil((seconds * GOOD_BYTES_PER_SECOND) / GOOD.tensorBytes);
   await measure(pair, { ...GOOD, count: 10 });
-  const under = async (port: number) => {
-    const roles = await attackers(flood.commands, port);
+  const poured = { node: [] as Poured[], control: [] as Poured[] };
+  const under = async (victim: Victim, side: "node" | "control") => {
+    const roles = await attackers(flood.commands, victim);
     await rest(WARM_MS);
     const { bytesPerSecond } = await measure(pair, { ...GOOD, count });
-    await end(roles);
+    poured[side].push(await end(roles));
     return bytesPerSecond;
   };
   const rates: number[] = [];
   const controls: number[] = [];
   for (let round = 1; round <= rounds; round++) {
     say(`${NAMES[runtime]} under ${flood.name}, round ${round} of ${rounds}`);
-    const attacked = () => under(flood.isUdp ? discoveryPort : receiver.port);
-    const bare = () => under(flood.isUdp ? udpPort : closer.port);
+    const attacked = () => under({ tcpPort: receiver.port, udpPort: discoveryPort }, "node");
+    const bare = () => under({ tcpPort: closer.port, udpPort }, "control");
     // Whoever comes first may have the quieter machine.
     if (round % 2 === 0) {
       controls.push(await bare());
@@ -139,6 +176,7 @@ async function held(
     throughput: spread(rates),
     control: spread(controls),
     ratio: spread(ratios),
+    poured: { node: pouredSpread(poured.node), control: pouredSpread(poured.control) },
   };
 }
 
@@ -153,10 +191,10 @@ async function hammer(role: Role, talks: boolean): Promise<number> {
   const before = cpuSeconds(role);
   const roles = await attackers(
     [1, 2].map(() => ({ cmd: "connect", slots: 200, perSecond: 1e6, talks, addresses: 500 })),
-    role.port,
+    { tcpPort: role.port, udpPort: 0 },
   );
   await rest(HAMMER_MS);
-  const closed = await end(roles);
+  const { closed } = await end(roles);
   return closed / Math.max(cpuSeconds(role) - before, 0.01);
 }
 
@@ -181,7 +219,7 @@ export async function cost(runtime: RuntimeName, say: (text: string) => void): P
 export async function floods(full: boolean, rounds: number, say: (text: string) => void): Promise<Section> {
   const rows: Held[] = [];
   for (const runtime of RUNTIMES)
-    for (const flood of FLOODS) rows.push(await held(runtime, flood, full ? 6 : 3, rounds, say));
+    for (const flood of FLOODS) rows.push(await held(runtime, flood, full ? 3 : 2, rounds, say));
   const costs: Cost[] = [];
   for (const runtime of RUNTIMES) costs.push(await cost(runtime, say));
   const text = ({ median, low, high }: Spread, scale = 1, digits = 2) =>
@@ -192,13 +230,14 @@ export async function floods(full: boolean, rounds: number, say: (text: string) 
     markdown: [
       `A sender on Node.js holds ${GOOD_BYTES_PER_SECOND / 1e6} MB/s to a receiver, in tensors of 8 MiB, on ${navigator.hardwareConcurrency} processors that the attackers share.`,
       "Control: the same stream while the same attackers have a bare server of the receiver's runtime, which closes every",
-      "connection at once, or drops every datagram; it is a process of its own.",
+      "connection at once, or drops every datagram; it is a process of its own. Opened and held: connections that the attackers",
+      "have made a second, and had open at the end, against the node and against the control; whoever closes at once is dialled again at once.",
       "",
-      "| receiver | flood | MB/s | control, MB/s | ratio of each round |",
-      "|---|---|---:|---:|---:|",
+      "| receiver | flood | MB/s | control, MB/s | ratio of each round | opened/s | control | held | control |",
+      "|---|---|---:|---:|---:|---:|---:|---:|---:|",
       ...rows.map(
-        ({ runtime, flood, throughput, control, ratio }) =>
-          `| ${NAMES[runtime]} | ${flood} | ${text(throughput, 1e6, 0)} | ${text(control, 1e6, 0)} | ${text(ratio)} |`,
+        ({ runtime, flood, throughput, control, ratio, poured: { node, control: bare } }) =>
+          `| ${NAMES[runtime]} | ${flood} | ${text(throughput, 1e6, 0)} | ${text(control, 1e6, 0)} | ${text(ratio)} | ${[node.opened, bare.opened, node.held, bare.held].map(({ median }) => median.toFixed(0)).join(" | ")} |`,
       ),
       "",
       "Connections refused a second of one processor's time, as many as two attackers can make:",

@@ -33,6 +33,7 @@ const open = new Set<Socket>();
 let opened = 0;
 let closed = 0;
 let beacons = 0;
+let startMs = performance.now();
 let timer: NodeJS.Timeout | undefined;
 
 /** Calls `act` so often on average, in bursts of one tick. */
@@ -81,6 +82,7 @@ say({ event: "ready" });
 createInterface({ input: process.stdin })
   .on("line", (line) => {
     const command = JSON.parse(line) as FloodCommand;
+    if (command.cmd !== "stop") startMs = performance.now();
     if (command.cmd === "connect") {
       pace(command.perSecond, () => {
         if (open.size < command.slots) connectOne(command);
@@ -90,7 +92,14 @@ createInterface({ input: process.stdin })
       clearInterval(timer);
       const held = open.size;
       for (const socket of open) socket.resetAndDestroy();
-      say({ event: "stopped", opened, closed, held, beacons });
+      say({
+        event: "stopped",
+        seconds: (performance.now() - startMs) / 1000,
+        opened,
+        closed,
+        held,
+        beacons,
+      });
     }
   })
   .on("close", () => process.exit(0));
