@@ -16,14 +16,14 @@ export const PLANS = {
   frames: { quick: 1, full: 5, fullSeconds: 40 },
   trips: { quick: 1, full: 5, fullSeconds: 65 },
   mixed: { quick: 1, full: 5, fullSeconds: 100 },
-  x1: { quick: 0, full: 5, fullSeconds: 190 },
+  x1: { quick: 0, full: 4, fullSeconds: 155 },
   tls: { quick: 0, full: 3, fullSeconds: 45 },
   memory: { quick: 1, full: 1, fullSeconds: 60 },
   hostile: { quick: 1, full: 5, fullSeconds: 180 },
-  floods: { quick: 0, full: 3, fullSeconds: 400 },
+  floods: { quick: 0, full: 3, fullSeconds: 450 },
   scale: { quick: 1, full: 1, fullSeconds: 45 },
   cluster: { quick: 1, full: 1, fullSeconds: 70 },
-  gateway: { quick: 0, full: 3, fullSeconds: 250 },
+  gateway: { quick: 0, full: 3, fullSeconds: 290 },
   micro: { quick: 1, full: 1, fullSeconds: 35 },
 } as const satisfies Readonly<Record<string, Plan>>;
 
