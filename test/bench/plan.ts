@@ -17,7 +17,7 @@ export const PLANS = {
   trips: { quick: 1, full: 5, fullSeconds: 65 },
   mixed: { quick: 1, full: 5, fullSeconds: 100 },
   x1: { quick: 0, full: 4, fullSeconds: 155 },
-  tls: { quick: 0, full: 3, fullSeconds: 45 },
+  tls: { quick: 0, full: 3, fullSeconds: 70 },
   memory: { quick: 1, full: 1, fullSeconds: 60 },
   hostile: { quick: 1, full: 5, fullSeconds: 180 },
   floods: { quick: 0, full: 3, fullSeconds: 450 },

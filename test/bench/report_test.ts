@@ -164,6 +164,18 @@ test("readReport() begins anew where the file is of an older form", () => {
   assert.deepEqual(readReport(join(place.path, "none.json")), { parts: [] });
 });
 
+const published = readReport("docs/benchmarks.json");
+test("docs/benchmarks.md is what the program makes of docs/benchmarks.json", {
+  skip: published.parts.length === 0 ? "docs/benchmarks.json is of an older form" : false,
+}, () => {
+  const page = readFileSync("docs/benchmarks.md", "utf8");
+  assert.equal(
+    page,
+    pageText(published, "docs/benchmarks.json"),
+    "change test/bench/page.md, then run --into",
+  );
+});
+
 test("pageText() throws for a place that nothing belongs to", () => {
   assert.throws(() => pageText({ parts: [] }, "a.json", "{{figures}}"), /nothing for \{\{figures\}\}/);
 });
