@@ -8,6 +8,7 @@ import { CliError, ExitCode, usageError } from "./exit_codes.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
 import { GATEWAY_FLAGS } from "./gateway.ts";
 import type { Output } from "./output.ts";
+import { peerText } from "./text.ts";
 import { readTls } from "./tls.ts";
 
 /** One beacon's interval and some. */
@@ -93,9 +94,12 @@ function keyFinding(settings: NodeSettings): Finding {
   const found = settings.warnings.join("; ");
   if (found === "")
     return ok("key", settings.keys.length > 1 ? `${settings.keys.length} in a ring` : "strong");
-  const advice = settings.warnings.some((one) => one.includes("weak"))
+  const says = (word: string) => settings.warnings.some((one) => one.includes(word));
+  const advice = says("weak")
     ? "make one with `asoc keygen --write` and copy it to every node"
-    : "asoc key list shows all keys and their dates";
+    : says("chmod")
+      ? "only its owner may be able to read it"
+      : "asoc key list shows all keys and their dates";
   return warning("key", found, advice);
 }
 
@@ -129,7 +133,11 @@ async function portFinding(settings: NodeSettings): Promise<{ node?: AsocNode; f
 }
 
 async function networkFindings(node: AsocNode, settings: NodeSettings, output: Output): Promise<Finding[]> {
-  if (!settings.discovery) return [ok("discovery", "off: static peers only")];
+  if (!settings.discovery) {
+    const all = settings.peers.length;
+    await node.peers.waitFor((found) => found.length >= all || undefined, { timeoutMs: LISTEN_MS });
+    return [ok("discovery", "off: static peers only"), ...(all > 0 ? [peersFinding(node)] : [])];
+  }
   if (!output.json) output.log(`listening for ${LISTEN_MS / 1000} s`);
   await node.peers.waitFor(() => undefined, { timeoutMs: LISTEN_MS });
   const findings: Finding[] = [];
@@ -165,8 +173,20 @@ async function networkFindings(node: AsocNode, settings: NodeSettings, output: O
         "another key or community nearby is normal; if it should be yours, compare key files",
       ),
     );
-  findings.push(ok("peers", `${node.peers.size} connected`));
+  findings.push(peersFinding(node));
   return findings;
+}
+
+/** Whether all who are there have proven that they have the key. */
+function peersFinding(node: AsocNode): Finding {
+  const found = `${node.peers.size} connected`;
+  const unproven = node.peers.list().filter(({ protocol }) => protocol === "v1");
+  if (unproven.length === 0) return ok("peers", found);
+  return warning(
+    "peers",
+    `${found}, ${unproven.length} of them without proof: ${unproven.map(peerText).join(", ")}`,
+    "they speak version 0.1; --legacy deny, once every node speaks x1",
+  );
 }
 
 /** What Linux says about TCP; elsewhere nothing is known. */

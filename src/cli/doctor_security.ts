@@ -12,6 +12,9 @@ import { defaultKeyFile, type Environment } from "./key.ts";
 
 const GROUP_AND_OTHERS = 0o077;
 const OTHERS_WRITE = 0o022;
+/** What asoc keeps in ~/.asoc that is secret by its name; of PEM the content says it. */
+const SECRET_NAME = /(^|[/\\])(api_key|keys\.json|[^/\\]*(tokens\.json|[._-]key|ring[^/\\]*\.json))$/;
+const PRIVATE_KEY = /-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----/;
 
 export async function securityFindings(
   settings: NodeSettings,
@@ -19,7 +22,7 @@ export async function securityFindings(
   env: Environment,
 ): Promise<Finding[]> {
   return [
-    await keyFileFinding(args, env),
+    await keyFileFinding(settings),
     ...(await homeFindings(env)),
     legacyFinding(settings),
     tlsFinding(settings),
@@ -30,22 +33,29 @@ export async function securityFindings(
   ];
 }
 
-/** Where the key is read from, in the order of `loadKey`. */
-async function keyFileFinding(args: Args, env: Environment): Promise<Finding> {
-  const named = args.text("key-ring") ?? args.text("api-key-file");
-  if (named === undefined && env.ASOC_API_KEY)
+/** Where the key came from, and who else can get at it there. */
+async function keyFileFinding({ keySource }: NodeSettings): Promise<Finding> {
+  const path = keySource.file;
+  if (path === undefined)
     return warning(
       "key source",
-      "ASOC_API_KEY: it stays in /proc/PID/environ for as long as the process runs",
+      `${keySource.name}: it stays in /proc/PID/environ for as long as the process runs`,
       "keep it in a file of mode 600: ~/.asoc/api_key, or --api-key-file",
     );
-  const path = named ?? (env.ASOC_API_KEY_FILE || defaultKeyFile(env));
   const mode = await modeOf(path);
   if (mode !== undefined && mode & GROUP_AND_OTHERS)
     return warning(
       "key source",
       `${path} has mode ${octal(mode)}: others can get at the key`,
       `chmod 600 ${path}`,
+    );
+  const folder = dirname(path);
+  const folderMode = await modeOf(folder);
+  if (folderMode !== undefined && folderMode & OTHERS_WRITE)
+    return warning(
+      "key source",
+      `${path}: its folder has mode ${octal(folderMode)}, so others can put another file in its place`,
+      `chmod go-w ${folder}`,
     );
   return ok("key source", path);
 }
@@ -60,11 +70,19 @@ async function homeFindings(env: Environment): Promise<Finding[]> {
     findings.push(
       problem("~/.asoc", `${home} has mode ${octal(mode)}: others can put files there`, `chmod 700 ${home}`),
     );
+  else if (mode & GROUP_AND_OTHERS)
+    findings.push(
+      warning(
+        "~/.asoc",
+        `${home} has mode ${octal(mode)}: others can see what is there`,
+        `chmod 700 ${home}`,
+      ),
+    );
   const open: string[] = [];
   for (const name of await readdir(home, { recursive: true }).catch(() => [])) {
-    const isSecret = /(^|\/)(api_key|.*tokens\.json|.*[._-]key(\.pem)?|.*ring.*\.json)$/.test(name);
-    const own = isSecret ? await modeOf(join(home, name)) : undefined;
-    if (own !== undefined && own & GROUP_AND_OTHERS) open.push(join(home, name));
+    const file = join(home, name);
+    const own = await modeOf(file);
+    if (own !== undefined && own & GROUP_AND_OTHERS && (await isSecret(file))) open.push(file);
   }
   findings.push(
     open.length === 0
@@ -72,6 +90,11 @@ async function homeFindings(env: Environment): Promise<Finding[]> {
       : problem("file modes", `others can get at ${open.join(", ")}`, `chmod 600 ${open.join(" ")}`),
   );
   return findings;
+}
+
+async function isSecret(file: string): Promise<boolean> {
+  if (SECRET_NAME.test(file)) return true;
+  return file.endsWith(".pem") && PRIVATE_KEY.test(await readFile(file, "utf8").catch(() => ""));
 }
 
 function legacyFinding({ legacy, tls }: NodeSettings): Finding {

@@ -42,8 +42,8 @@ test("send --to all reaches every node that discovery finds, and peers lists the
   }
   const table = home.node("node", ["peers"]);
   assert.equal(await table.exitWithin(30_000), 0, table.stderr);
-  assert.match(table.stdout, /^PEER +ADDRESS\n/);
-  for (const id of ids) assert.match(table.stdout, new RegExp(`^${id}  127\\.0\\.0\\.1:\\d+$`, "m"));
+  assert.match(table.stdout, /^PEER +ADDRESS +PROTOCOL\n/);
+  for (const id of ids) assert.match(table.stdout, new RegExp(`^${id}  127\\.0\\.0\\.1:\\d+ +x1$`, "m"));
 });
 
 test("send --to all with static peers waits for each; one that is not there makes it 4, the others get it", async () => {

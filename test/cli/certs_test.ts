@@ -97,8 +97,8 @@ test("asoc certs show prints what --tls-pin takes, asoc certs list what there is
   const { address, id } = await ready(serve);
   const peers = home.node("node", ["peers", "--peers", address, "--tls", "--tls-pin", pin]);
   assert.equal(await peers.exitWithin(), 0, peers.stderr);
-  assert.match(peers.stdout, /^PEER +ADDRESS +VERIFIED BY +CERTIFICATE\n/);
-  assert.match(peers.stdout, new RegExp(`^${id} +${address} +certificate +${pin}$`, "m"));
+  assert.match(peers.stdout, /^PEER +ADDRESS +PROTOCOL +VERIFIED BY +CERTIFICATE\n/);
+  assert.match(peers.stdout, new RegExp(`^${id} +${address} +x1 +certificate +${pin}$`, "m"));
   const words = ["peers", "--peers", address, "--timeout", "1", "--tls", "--tls-pin", "00".repeat(32)];
   const other = home.node("node", words);
   assert.equal(await other.exitWithin(), 3);
