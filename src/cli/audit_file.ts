@@ -23,6 +23,7 @@ export interface AuditFileOptions {
 
 const DEFAULTS = { maxBytes: 10 * 1024 * 1024, maxFiles: 5, retryMs: 1000 };
 const MODE = 0o600;
+const GROUP_AND_OTHERS = 0o077;
 /** Lines of one write. */
 const MAX_BATCH = 256;
 const LINE_FEED = 0x0a;
@@ -58,14 +59,22 @@ export class AuditFile implements AuditSink {
     process.on("exit", this.#onExit);
   }
 
-  /** Appends to the file, or begins it. Rejects with a usage error where that cannot be. */
+  /**
+   * Appends to the file, or begins it. One that others can read stays as it is, for its mode may be meant; that is said.
+   * Rejects with a usage error where that cannot be.
+   */
   static async open(path: string, report: Report, options: AuditFileOptions = {}): Promise<AuditFile> {
     const there = await stat(path).catch(() => undefined);
     if (there && !there.isFile())
       throw usageError(`--audit-log: expected a file, got something else: ${path}`);
     try {
       const handle = await open(path, "a", MODE);
-      const { size } = await handle.stat();
+      const { size, mode } = await handle.stat();
+      const modeBits = mode & 0o777;
+      if (process.platform !== "win32" && modeBits & GROUP_AND_OTHERS)
+        report(
+          `warning: the audit log ${path} has mode ${modeBits.toString(8).padStart(3, "0")}: chmod 600 ${path}`,
+        );
       return new AuditFile(path, handle, size, options, report);
     } catch (error) {
       throw usageError(`--audit-log: cannot write ${path} (${reason(error)})`);

@@ -12,7 +12,6 @@ import { usageError } from "./exit_codes.ts";
 import { defaultRingFile, readRing } from "./ring_file.ts";
 
 const GROUP_AND_OTHERS = 0o077;
-const OTHERS_READ = 0o004;
 const LINE_FEED = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
 /** Nothing that is a key is larger; a wrong path may be. */
@@ -150,14 +149,14 @@ function ringWarnings(file: string, keys: readonly KeyInfo[], unixMs: number): s
 async function fromNamedFile(source: string, path: string): Promise<Found> {
   let mode: number;
   try {
-    mode = (await stat(path)).mode;
+    mode = (await stat(path)).mode & 0o777;
   } catch (error) {
     throw usageError(`${source}: expected a readable file, got ${path} (${reason(error)})`);
   }
   const key = await readKey(source, path);
   const warnings =
-    process.platform !== "win32" && mode & OTHERS_READ
-      ? [`every user of this machine can read the key in ${path}; chmod 600 it`]
+    process.platform !== "win32" && mode & GROUP_AND_OTHERS
+      ? [`others can get at the key in ${path}, which has mode ${octal(mode)}: chmod 600 ${path}`]
       : [];
   return { key, source: `${source} ${path}`, warnings, file: path };
 }
@@ -191,9 +190,8 @@ async function isPrivate(path: string): Promise<boolean> {
     throw usageError(`${path}: cannot be read (${reason(error)})`);
   }
   if (process.platform !== "win32" && mode & GROUP_AND_OTHERS) {
-    const got = mode.toString(8).padStart(3, "0");
     throw usageError(
-      `${path}: refused, because others can get at the key: expected mode 600, got ${got}. Run: chmod 600 ${path}`,
+      `${path}: refused, because others can get at the key: expected mode 600, got ${octal(mode)}. Run: chmod 600 ${path}`,
     );
   }
   return true;
@@ -217,6 +215,8 @@ async function readKey(source: string, path: string): Promise<Uint8Array> {
   if (end === 0) throw usageError(`${source}: expected a key, got an empty file: ${path}`);
   return bytes.subarray(0, end);
 }
+
+const octal = (mode: number) => mode.toString(8).padStart(3, "0");
 
 function isMissing(error: unknown): boolean {
   return error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR");

@@ -175,6 +175,17 @@ test("AuditFile on a disk that is full goes on in whole lines when there is room
   }
 });
 
+test("AuditFile.open() says that others can read a file that is there, and lets its mode be", async () => {
+  await using log = await Log.make();
+  await writeFile(log.path, "");
+  await chmod(log.path, 0o644);
+  const file = await log.open();
+  file.write(event(1));
+  await file.close();
+  assert.deepEqual(log.reports, [`warning: the audit log ${log.path} has mode 644: chmod 600 ${log.path}`]);
+  assert.equal((await stat(log.path)).mode & 0o777, 0o644);
+});
+
 test("AuditFile.open() refuses what is no file, and a path that cannot be written, with a usage error", async () => {
   await using log = await Log.make();
   await assert.rejects(log.open({}, log.dir), /--audit-log: expected a file/);

@@ -205,14 +205,22 @@ test("loadKey() without a key names asoc keygen; a bad file is named", async () 
   await assert.rejects(loadKey(await home.file("empty", "\n"), env), /expected a key, got an empty file/);
 });
 
-test("loadKey() warns of a weak key without showing it, and of one that all can read", async () => {
+test("loadKey() warns of a weak key without showing it, and of a named file that others can get at", async () => {
   const { warnings } = await loadKey(undefined, { ASOC_API_KEY: "swordfish" });
   assert.match(warnings.join(), /the key of ASOC_API_KEY looks weak \(about \d+ bits/);
   assert.ok(!warnings.join().includes("swordfish"));
   await using home = await Home.make();
   const file = await home.file("key", KEY);
-  await chmod(file, 0o644);
-  assert.match((await loadKey(file, {})).warnings.join(), /every user of this machine can read the key/);
+  for (const mode of [0o644, 0o640, 0o604, 0o660, 0o601]) {
+    await chmod(file, mode);
+    for (const loaded of [await loadKey(file, {}), await loadKey(undefined, { ASOC_API_KEY_FILE: file })])
+      assert.match(
+        loaded.warnings.join(),
+        new RegExp(`others can get at the key in .*mode ${mode.toString(8)}: chmod 600`),
+      );
+  }
+  await chmod(file, 0o400);
+  assert.deepEqual((await loadKey(file, {})).warnings, []);
 });
 
 test("loadIdentity() warns when the kept id does not carry the name, and refuses what is no id", async () => {
