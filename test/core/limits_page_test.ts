@@ -51,3 +51,19 @@ test("docs/limits.md names every limit once, with its default, what it bounds an
   for (const [, name, , what = "", why = ""] of rows)
     assert.ok(what.trim() !== "" && why.trim() !== "", `${name} has no explanation`);
 });
+
+test("docs/limits.md has the numbers of files and certificates as they are in the code", () => {
+  const page = readFileSync(join(ROOT, "docs", "limits.md"), "utf8");
+  const fixed = [...page.matchAll(/^\| `(\w+)` \| ([^|]*) \| `([^`]*)` \|([^|]*)\|([^|]*)\|$/gm)];
+  assert.ok(fixed.length >= 9);
+  for (const [, name = "", value = "", file = ""] of fixed) {
+    const code = readFileSync(join(ROOT, file), "utf8");
+    const [, product = ""] = new RegExp(`\\b${name}(?: =|:) ([\\d_ *]+)[;,]`).exec(code) ?? [];
+    const number = product
+      .replaceAll("_", "")
+      .split("*")
+      .map(Number)
+      .reduce((a, b) => a * b);
+    assert.equal(shown(name, number), value, `${name} of ${file}`);
+  }
+});
