@@ -4,14 +4,20 @@
  * failure.
  */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { unreachableCode } from "./unreachable.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 const FILE = join(ROOT, "dist", "sbom.cdx.json");
+const { name: NAME } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { name: string };
 const TIMEOUT_MS = 120_000;
-/** What npm says when it cannot reach the registry. */
-const NO_NETWORK = /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ECONNRESET|network|proxy/i;
+
+interface Bill {
+  readonly specVersion: string;
+  readonly metadata: { readonly component: { name: string } };
+  readonly components: readonly unknown[];
+}
 
 function npm(...args: string[]) {
   return spawnSync("npm", args, { cwd: ROOT, encoding: "utf8", timeout: TIMEOUT_MS });
@@ -24,9 +30,11 @@ function sbom(): number {
     process.stderr.write(stderr);
     return 1;
   }
-  const { components, specVersion } = JSON.parse(stdout) as { components: unknown[]; specVersion: string };
+  const bill = JSON.parse(stdout) as Bill;
+  const { components, specVersion, metadata } = bill;
+  metadata.component.name = NAME; // npm takes the name of the folder
   mkdirSync(join(ROOT, "dist"), { recursive: true });
-  writeFileSync(FILE, stdout);
+  writeFileSync(FILE, `${JSON.stringify(bill, undefined, 2)}\n`);
   process.stdout.write(`${FILE}: CycloneDX ${specVersion}, ${components.length} packages\n`);
   return 0;
 }
@@ -37,8 +45,11 @@ function signatures(): number {
     process.stdout.write(stdout);
     return 0;
   }
-  if (NO_NETWORK.test(stderr)) {
-    process.stdout.write("not checked: the registry cannot be reached\n");
+  const code = unreachableCode(stderr);
+  if (code !== undefined) {
+    process.stdout.write(
+      `not checked: the registry, or the keys of its signatures, cannot be reached (${code})\n`,
+    );
     return 0;
   }
   process.stderr.write(stdout + stderr);

@@ -1,9 +1,9 @@
 /** The npm package, as strangers get it: packed, installed in an empty folder, run on three runtimes, type-checked. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join, normalize } from "node:path";
 import { after, before, test } from "node:test";
 import { Process, ROOT } from "../support/process.ts";
 
@@ -67,6 +67,19 @@ test("the package holds the built code, declarations, the specification and noth
     files.filter((file) => /^package\/(test|src|node_modules|scripts)\//.test(file)),
     [],
   );
+});
+
+test("the documents of the package link to nothing that is not in it, but for pictures and raw figures", () => {
+  const files = run("tar", ["-tzf", tarball], folder).split("\n");
+  const documents = files.filter((file) => file.endsWith(".md") && !file.includes("/dist/"));
+  for (const document of documents) {
+    const text = readFileSync(join(ROOT, document.replace("package/", "")), "utf8");
+    for (const [, link = ""] of text.matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g)) {
+      const target = normalize(join(dirname(document), link));
+      const isThere = files.some((file) => file === target || file.startsWith(`${target}/`));
+      assert.ok(isThere || /\.png$|\/benchmarks\.json$/.test(target), `${document} links to ${link}`);
+    }
+  }
 });
 
 test("`npx asoc serve` serves from the installed package", () =>
