@@ -1,9 +1,10 @@
 /**
  * What keeping strangers out costs: the handshakes of ASoc, TLS 1.3 and SSH in bytes and time, and bulk over a plain socket,
- * TLS and SSH, over loopback (RFC-0002, section 10). `node test/bench/compare_security.ts [SSHD]`; without the path of an
+ * TLS, ASoc without and with TLS, and SSH, over loopback (RFC-0002, section 10). `node test/bench/compare_security.ts [SSHD]`; without the path of an
  * OpenSSH server, and `ssh` and `ssh-keygen` beside it, SSH is left out.
  *
- * Bytes are counted at the socket. Everything runs in one process but for SSH, so only ratios mean anything.
+ * Bytes are counted at the socket, or by a relay between two nodes. Both ends of bulk run in one process but for SSH, so that
+ * its processor time is that of both, and only ratios mean anything.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -13,11 +14,13 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls, createServer as createTlsServer } from "node:tls";
+import { type Peer as AsocPeer, join as joinAsoc, type TlsOptions } from "../../src/mod.ts";
 import { Peer } from "../process/peer.ts";
 import { frame, freshId, RawPeer, TYPE } from "../support/raw_peer.ts";
 import { X1Peer } from "../support/raw_x1.ts";
 
 const HANDSHAKES = 200;
+const NODE_HANDSHAKES = 40;
 const SSH_HANDSHAKES = 5;
 const BULK_BYTES = 256 * 1024 * 1024;
 const BULK_ROUNDS = 3;
@@ -81,6 +84,29 @@ async function asocRows(): Promise<Row[]> {
     return bytes;
   });
   return [plain, proven];
+}
+
+/** Two nodes, from `join` of the one that dials until each has the other: its listener, X25519 and all. */
+async function nodeRow(name: string, tls: TlsOptions | undefined): Promise<Row> {
+  const secure = tls ? { tls } : {};
+  const options = { apiKey: KEY, community: COMMUNITY, discovery: false, host: "127.0.0.1", ...secure };
+  await using acceptor = await joinAsoc({
+    ...options,
+    limits: { maxAttemptsPerHour: 100_000, maxConnections: 10_000 },
+  });
+  const relay = await counting(acceptor.address.port);
+  try {
+    return await repeat(name, NODE_HANDSHAKES, async () => {
+      const before = relay.bytes();
+      await using dialler = await joinAsoc({ ...options, peers: [`127.0.0.1:${relay.port}`] });
+      await dialler.peers.wait(1, { timeoutMs: 10_000 });
+      const isThere = ({ nodeId }: AsocPeer) => nodeId === dialler.id;
+      await acceptor.peers.waitFor((all) => all.some(isThere) || undefined, { timeoutMs: 10_000 });
+      return relay.bytes() - before;
+    });
+  } finally {
+    relay.server.close();
+  }
 }
 
 async function tlsRows(files: { key: string; cert: string }): Promise<Row[]> {
@@ -186,13 +212,51 @@ async function sshRows({ port, args }: Ssh): Promise<Row[]> {
   return [timed];
 }
 
-/** MB/s of BULK_BYTES from `write` until all of it has come. */
-async function bulk(from: Socket, all: Promise<unknown>): Promise<number> {
+interface Speed {
+  readonly megabytesPerSecond: number;
+  /** Of this process, both ends; undefined where others do the work. */
+  readonly cpuSecondsPerGib: number | undefined;
+}
+
+function speedSince(startMs: number, cpu?: NodeJS.CpuUsage): Speed {
+  const spent = cpu && process.cpuUsage(cpu);
+  return {
+    megabytesPerSecond: BULK_BYTES / 1000 / (performance.now() - startMs),
+    cpuSecondsPerGib: spent && ((spent.user + spent.system) / 1e6) * (2 ** 30 / BULK_BYTES),
+  };
+}
+
+/** BULK_BYTES from `write` until all of it has come. */
+async function bulk(from: Socket, all: Promise<unknown>): Promise<Speed> {
+  const cpu = process.cpuUsage();
   const startMs = performance.now();
   for (let sent = 0; sent < BULK_BYTES; sent += PART.length) if (!from.write(PART)) await once(from, "drain");
   from.end();
   await all;
-  return BULK_BYTES / 1000 / (performance.now() - startMs);
+  return speedSince(startMs, cpu);
+}
+
+/** The same as one tensor, until its receiver has it whole and has said so. */
+async function bulkOfNodes(tls: TlsOptions | undefined): Promise<Speed> {
+  const secure = tls ? { tls } : {};
+  const options = { apiKey: KEY, community: COMMUNITY, discovery: false, host: "127.0.0.1", ...secure };
+  await using receiver = await joinAsoc(options);
+  await using sender = await joinAsoc({ ...options, peers: [`127.0.0.1:${receiver.address.port}`] });
+  const [peer] = await sender.peers.wait(1, { timeoutMs: 10_000 });
+  if (!peer) throw new Error("no peer");
+  const taking = (async () => {
+    for await (const stream of receiver.incoming) for await (const _part of stream.chunks());
+  })();
+  async function* parts() {
+    for (let sent = 0; sent < BULK_BYTES; sent += PART.length) yield PART;
+  }
+  const cpu = process.cpuUsage();
+  const startMs = performance.now();
+  await sender.send(peer, parts());
+  const speed = speedSince(startMs, cpu);
+  await receiver.close();
+  await taking;
+  return speed;
 }
 
 function drained(socket: Socket): Promise<void> {
@@ -203,11 +267,13 @@ async function bulkOnce(
   kind: string,
   files: { key: string; cert: string },
   ssh: Ssh | undefined,
-): Promise<number> {
+): Promise<Speed> {
+  if (kind === "ASoc x1") return bulkOfNodes(undefined);
+  if (kind === "ASoc x1 over TLS") return bulkOfNodes({ folder: join(folder, "certs") });
   const came = Promise.withResolvers<void>();
   const take = (socket: Socket) => void drained(socket).then(came.resolve);
   if (kind === "SSH") {
-    if (!ssh) return Number.NaN;
+    if (!ssh) throw new Error("there is no ssh");
     const child = spawn("ssh", ["-p", String(ssh.port), ...ssh.args, "cat >/dev/null"], {
       stdio: ["pipe", "ignore", "inherit"],
     });
@@ -217,7 +283,7 @@ async function bulkOnce(
       if (!input.write(PART)) await once(input, "drain");
     input.end();
     await once(child, "close");
-    return BULK_BYTES / 1000 / (performance.now() - startMs);
+    return speedSince(startMs);
   }
   const { readFileSync } = await import("node:fs");
   const pair = { key: readFileSync(files.key), cert: readFileSync(files.cert) };
@@ -237,15 +303,27 @@ const files = certificate();
 const [sshd] = process.argv.slice(2);
 const ssh = sshd ? await startSsh(sshd) : undefined;
 try {
-  const rows = [...(await asocRows()), ...(await tlsRows(files)), ...(ssh ? await sshRows(ssh) : [])];
+  const rows = [
+    ...(await asocRows()),
+    await nodeRow("ASoc x1 with X25519, two nodes", undefined),
+    await nodeRow("ASoc x1 over TLS, two nodes", { folder: join(folder, "certs") }),
+    ...(await tlsRows(files)),
+    ...(ssh ? await sshRows(ssh) : []),
+  ];
   for (const { name, bytes, ms } of rows) console.log(`${name}: ${bytes} bytes, ${ms.toFixed(2)} ms`);
-  const kinds = ["plain TCP", "TLS 1.3", ...(ssh ? ["SSH"] : [])];
-  const speeds = new Map<string, number[]>(kinds.map((kind) => [kind, []]));
+  const kinds = ["plain TCP", "TLS 1.3", "ASoc x1", "ASoc x1 over TLS", ...(ssh ? ["SSH"] : [])];
+  const speeds = new Map<string, Speed[]>(kinds.map((kind) => [kind, []]));
   for (let round = 0; round < BULK_ROUNDS; round++)
     for (const kind of kinds) speeds.get(kind)?.push(await bulkOnce(kind, files, ssh));
-  const base = median(speeds.get("plain TCP") ?? []);
-  for (const [kind, values] of speeds)
-    console.log(`${kind}: ${median(values).toFixed(0)} MB/s, ${(median(values) / base).toFixed(2)} of plain`);
+  const rate = (values: readonly Speed[]) => median(values.map((one) => one.megabytesPerSecond));
+  const base = rate(speeds.get("plain TCP") ?? []);
+  for (const [kind, values] of speeds) {
+    const cpu = median(values.map((one) => one.cpuSecondsPerGib ?? Number.NaN));
+    const cost = Number.isNaN(cpu) ? "" : `, ${cpu.toFixed(2)} s of processor for 1 GiB`;
+    console.log(
+      `${kind}: ${rate(values).toFixed(0)} MB/s, ${(rate(values) / base).toFixed(2)} of plain${cost}`,
+    );
+  }
 } finally {
   ssh?.process.kill();
   rmSync(folder, { recursive: true });
