@@ -15,7 +15,7 @@ const WORTH: Readonly<Record<Permissions["binding"], string>> = {
 
 export const access: Command = {
   name: "access",
-  summary: "what a file of access rules says",
+  summary: "check a file of access rules",
   usage: "access FILE [--address ADDRESS [--node-id UUID] [--certificate SHA256] [--topic TOPIC]]",
   about: `Reads the rules of FILE as --access does, and lists them in order with what each is worth. With --address it says instead
 which of them fits such a peer, and what it may do. Ends with 2 where asoc would not start with FILE.`,

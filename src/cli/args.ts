@@ -23,9 +23,12 @@ export const TLS_FLAGS: Flags = {
     value: "MODE",
     optional: "",
     inline: true,
-    help: "only TLS 1.3; verify peers by proof (of the key, default), pin, ca or none",
+    help: "TLS 1.3 and nothing else; how peers are verified: proof (of the key, default), pin, ca, none",
   },
-  "tls-cert": { value: "FILE", help: "PEM to show (default ~/.asoc/certs/node.pem, made at the first use)" },
+  "tls-cert": {
+    value: "FILE",
+    help: "PEM of the certificate to show (default ~/.asoc/certs/node.pem, made at the first use)",
+  },
   "tls-key": { value: "FILE", help: "its key, where it is not in that file" },
   "tls-ca": { value: "FILE", multiple: true, help: "authority for ca (default ~/.asoc/certs/ca.crt)" },
   "tls-pin": { value: "SHA256", multiple: true, help: "a certificate for pin; asoc certs show prints it" },
@@ -37,17 +40,24 @@ export const TLS_FLAGS: Flags = {
 export const JOIN_FLAGS: Flags = {
   community: { value: "NAME", help: 'the community to join (default "default")' },
   "api-key-file": { value: "FILE", help: "file that holds the shared key" },
-  "key-ring": { value: "FILE", help: "file that holds several keys (asoc key)" },
+  "key-ring": { value: "FILE", help: "file that holds several keys (see asoc key); not with --api-key-file" },
   host: { value: "ADDRESS", help: "address to listen on (default 0.0.0.0)" },
-  port: { value: "PORT", help: "TCP port to listen on; 0 takes any free one" },
+  port: {
+    value: "PORT",
+    help: "TCP port to listen on; 0: any free one (default 9000 for serve and doctor, else 0)",
+  },
   name: { value: "NAME", help: "a name that others can address this node by" },
   "node-id": { value: "UUID", help: "this node's id (default: random); not with --name" },
   "state-dir": { value: "DIR", help: "keep the node id in DIR, so that it stays the same" },
   peers: { value: "HOST:PORT,...", multiple: true, help: "static peers; discovery is off then" },
-  "peers-file": { value: "FILE", multiple: true, help: "the same from a file, one a line, # for comments" },
-  discovery: { help: "discovery as well as static peers" },
-  "no-discovery": { help: "no discovery" },
-  "discovery-port": { value: "PORT", help: "UDP port of the beacons (default 9999)" },
+  "peers-file": {
+    value: "FILE",
+    multiple: true,
+    help: "the same from a file: one a line, # begins a comment",
+  },
+  discovery: { help: "find nodes by beacons although there are static peers" },
+  "no-discovery": { help: "neither send beacons nor listen to them" },
+  "discovery-port": { value: "PORT", help: "UDP port of the beacons, the same on all nodes (default 9999)" },
   "audit-log": {
     value: "WHERE",
     help: "security events to a FILE, - (standard output), syslog or syslog://HOST",
@@ -55,13 +65,17 @@ export const JOIN_FLAGS: Flags = {
   access: { value: "FILE", help: "who may do what, as JSON (RFC-0103); SIGHUP reads it again" },
   legacy: {
     value: "allow|deny",
-    help: "peers of version 0.1, which cannot prove themselves (default allow)",
+    help: "whether to let in peers of version 0.1, which cannot prove the key (default allow)",
   },
   rotation: {
     value: "accept|refuse",
-    help: "keys that a peer's rotation brings (default accept; see asoc key)",
+    help: "whether to take new keys from peers that rotate (default accept; see asoc key)",
   },
-  tap: { value: "GLOB", multiple: true, help: "topics that peers may ask copies of (default: none)" },
+  tap: {
+    value: "GLOB",
+    multiple: true,
+    help: "topics that peers may ask copies of, such as 'kv/**' (default: none)",
+  },
   ...TLS_FLAGS,
 };
 

@@ -23,7 +23,7 @@ const DEFAULT_SECONDS = 2;
 
 export const bench: Command = {
   name: "bench",
-  summary: "measure the path to a peer",
+  summary: "measure throughput and delay to a peer",
   usage: "bench --to PEER [--seconds N] [--digest NAME] [FLAGS]",
   about: `Sends random bytes to a peer that runs \`asoc serve\`, and measures: throughput by tensor size, the rate of 1 KiB frames,
 round trips of 1 KiB, ${STREAMS_AT_ONCE} tensors at once, and what it costs this machine's processor. A measurement is over when the

@@ -18,11 +18,16 @@ export const certs: Command = {
   summary: "make and show certificates for TLS",
   usage: "certs init | issue NAME|UUID [--out DIR] | list | show [FILE]",
   about: `Nodes that share the key need none of this: asoc serve --tls makes a certificate of its own, and the proof of the key is
-bound to it. For identities that do not rest on the key alone, keep a small authority on one machine: init makes it in
-~/.asoc/certs (ca.pem, which is secret, and ca.crt for all nodes). issue makes the certificate of one node, with its id: NAME makes
-an id that carries that name in --community, UUID takes that one. Copy node.pem and ca.crt of --out to ~/.asoc/certs of its machine,
-and start it with --tls=ca --tls-client-cert. Keys are of mode 600, and nothing prints one. There is no revocation: issue
-for few days, or keep allow lists.`,
+bound to it. For identities that do not rest on the key alone, keep a small authority on one machine.
+
+  init     makes the authority in ~/.asoc/certs: ca.pem, which is secret, and ca.crt for all nodes
+  issue    makes the certificate of one node, with its id: NAME makes an id that carries that name in --community, UUID
+           takes that one. Copy node.pem and ca.crt of --out to ~/.asoc/certs of its machine, and start it with
+           --tls=ca --tls-client-cert
+  list     shows the certificates of ~/.asoc/certs, and until when they hold
+  show     prints the fingerprint of FILE, or of this machine's own certificate, which it makes where there is none
+
+Keys are of mode 600, and nothing prints one. There is no revocation: issue for few days, or keep allow lists.`,
   flags: {
     out: {
       value: "DIR",

@@ -20,15 +20,18 @@ const DEFAULT_TCP_PORT = 9000;
 
 export const doctor: Command = {
   name: "doctor",
-  summary: "look for what is in the way",
+  summary: "check this machine: network, key, security, kernel",
   usage: "doctor [FLAGS]",
   about: `Checks this machine: runtime, key, ports, broadcast, clock against the nodes that can be heard, congestion control and
-socket limits; and what a node with these flags would be open to: key, file modes, TLS, audit, access, gateway. Each finding says what to do. It joins for ${LISTEN_MS / 1000} s with the flags that \`asoc serve\` would get. Ends with 1
-when there is a problem, with 0 when there are warnings at most.`,
+socket limits; and what a node with these flags would be open to: key, file modes, TLS, audit, access, gateway, peers that
+have not proven the key. Give it the flags that \`asoc serve\` would get: it joins with them for ${LISTEN_MS / 1000} s, and opens no gateway.
+Each finding is ok, a warning or a problem, and says what to do. Ends with 1 when there is a problem, with 0 when there
+are warnings at most.`,
   flags: GATEWAY_FLAGS,
   joins: true,
   examples: [
     ["asoc doctor", "is this machine ready?"],
+    ["asoc doctor --tls --audit-log audit.log --gateway", "would a node with these flags be safe?"],
     ["asoc doctor --json | jq -r 'select(.level != \"ok\").advice'", "what to do"],
   ],
   run: doctorCommand,

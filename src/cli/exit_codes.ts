@@ -15,14 +15,18 @@ export const ExitCode = {
 } as const;
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 
-/** For `--help`. */
-export const EXIT_CODES_HELP = `Exit codes:
+/** For `--help` of a command that joins a community, or that does not and so cannot miss a peer. */
+export function exitCodesHelp(joins: boolean): string {
+  const own = `Exit codes:
   0    done
-  1    failure, such as a port in use
-  2    wrong flag, variable or key; nothing was started
-  3    no peer was found
+  1    failure, such as ${joins ? "a port in use" : "a file that cannot be written"}
+  2    wrong flag, variable, file or key; nothing was started`;
+  if (!joins) return own;
+  return `${own}
+  3    no peer was found, or fewer than were asked for
   4    a transfer failed, or a peer may not have read all of it
   130  interrupted by Ctrl-C before the job was done`;
+}
 
 /** An end of the command with its exit code. */
 export class CliError extends Error {

@@ -21,15 +21,20 @@ const ACTIONS = {
 export const keyCommand: Command = {
   name: "key",
   summary: "list, add, rotate and revoke keys",
-  usage: "key list | add [FILE] | use ID | revoke ID | derive --cluster NAME | rotate [FLAGS]",
+  usage: "key list | add [FILE] [--current] | use ID | revoke ID | derive --cluster NAME | rotate [FLAGS]",
   about: `A key ring, ~/.asoc/keys.json, holds up to four keys that are believed at once; the current one signs. Nodes that run read
 the file again when it changes, and on SIGHUP. Without a ring the one key of ~/.asoc/api_key is its first.
-list shows ids and dates, never keys. add puts the key of FILE ("-": standard input) into the ring, or a new one without
-FILE; with --current it signs at once. use makes a key current. revoke ends one for good, with all connections that rest on it.
-derive prints the key of one cluster, made of the key at hand as master key (PBKDF2, 600,000 rounds).
-rotate joins the community, gives every peer a new key, and switches once all have it; else everything stays as it was. The key
-before is believed for --grace, for those who were away. Every holder of the key can rotate: after a theft give the new key out
-by hand (add, then revoke), see RFC-0102. Ends with 4 when a peer has the key and has not said that it switched.`,
+
+  list     shows ids and dates, never keys
+  add      puts the key of FILE ("-": standard input) into the ring, or a new one without FILE; --current: it signs at once
+  use      makes a key current
+  revoke   ends one for good, with all connections that rest on it; the last one that can sign stays, so add another before
+  derive   prints the key of one cluster, made of the key at hand as master key (PBKDF2, 600,000 rounds)
+  rotate   joins the community, gives every peer a new key, and switches once all have it; else nothing changes. The key
+           before is believed for --grace, for those who were away. Ends with 4 when a peer has not said that it switched
+
+Only rotate takes the flags of joining, but for --api-key-file and --key-ring. Every holder of the key can rotate: after
+a theft give the new key out by hand, add it everywhere, and revoke the old one (RFC-0002, section 6).`,
   flags: {
     current: { help: "add: it signs at once" },
     "not-before": { value: "DATE", help: "add: it holds from then on" },

@@ -28,7 +28,7 @@ was sent to its end, to a peer that was started again before it could say that i
 Ctrl-C finishes the file under way, a second one ends at once; what comes from standard input is given up at the first,
 because nobody could tell whether it was whole.`,
   flags: {
-    to: { value: "PEER|all", multiple: true, help: "whom to send to; may be given again" },
+    to: { value: "PEER|all", multiple: true, help: "whom to send to" },
     timeout: { value: "SECONDS", help: `how long to wait for them (default ${DEFAULT_TIMEOUT_S})` },
     ...TENSOR_FLAGS,
     again: { help: "send again what a peer may have had before it was started again" },

@@ -14,12 +14,15 @@ export const serve: Command = {
   name: "serve",
   summary: "a node that stays and takes what comes",
   usage: "serve [--out DIR [--format FORMAT]] [--gateway [HOST:PORT]] [FLAGS]",
-  about: `Joins and stays until Ctrl-C. With --out the tensors that arrive whole become files of DIR, and their paths are
-printed: a .npy file is a .npy file again and a .safetensors file a .safetensors file, named as it was; other bytes are
-named as their file or topic, or TIME-PEER-STREAM, with the extension .npy, .safetensors or .bin by their content. Nothing
-that exists is overwritten: the next one is NAME-2. --format npy, safetensors or raw writes every tensor so. Without --out
-tensors are counted and thrown away. --gateway opens the node to curl, browsers and NumPy over HTTP, on 127.0.0.1:8080
-unless told otherwise; elsewhere than on this machine only with a token (asoc token). Ctrl-C lets tensors under way finish, a second one ends at once.`,
+  about: `Joins and stays until Ctrl-C, which lets tensors under way finish; a second one ends at once.
+
+With --out the tensors that arrive whole become files of DIR, and their paths are printed: a .npy file is a .npy file again
+and a .safetensors file a .safetensors file, named as it was; other bytes are named as their file or topic, or
+TIME-PEER-STREAM, with the extension .npy, .safetensors or .bin by their content. Nothing that exists is overwritten: the
+next one is NAME-2. --format npy, safetensors or raw writes every tensor so. Without --out tensors are counted and thrown away.
+
+--gateway opens the node to curl, browsers and NumPy over HTTP, on 127.0.0.1:8080 unless told otherwise; elsewhere than on
+this machine only with a token (asoc token).`,
   flags: { out: { value: "DIR", help: "write tensors to files in DIR" }, ...FORMAT_FLAG, ...GATEWAY_FLAGS },
   joins: true,
   examples: [

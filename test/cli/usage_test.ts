@@ -87,3 +87,20 @@ describe("on each runtime", { concurrency: 2 }, () => {
     });
   }
 });
+
+test("the help of each command fits a wide terminal, and names what ends it: peers only where it joins", async () => {
+  await using home = await Home.make();
+  const general = home.asoc("node", ["--help"]);
+  assert.equal(await general.exitWithin(), 0);
+  const list = /^Commands:\n([\s\S]*?)\n\n/m.exec(general.stdout)?.[1] ?? "";
+  const names = [...list.matchAll(/^ {2}(\w+)/gm)].map(([, name = ""]) => name);
+  assert.equal(names.length, 11);
+  for (const name of names) {
+    const help = home.asoc("node", [name, "--help"]);
+    assert.equal(await help.exitWithin(), 0, help.stderr);
+    for (const line of help.stdout.split("\n"))
+      assert.ok(line.length <= 130, `${name}: ${line.length} characters: ${line}`);
+    assert.equal(/^Joining:/m.test(help.stdout), /^ {2}3 {4}no peer was found/m.test(help.stdout), name);
+    assert.doesNotMatch(help.stdout, /undefined|may be given again; may/);
+  }
+});
