@@ -33,6 +33,7 @@ type Known = Pick<Connection, "access" | "remote" | "direction">;
 const WORDS: Readonly<Partial<Record<DoorReason, string>>> = {
   "too many attempts": "attempts",
   "too many handshakes": "handshakes",
+  "too many TLS handshakes": "tls-handshakes",
   "too many connections": "connections",
   maxQueuedStreams: "queue",
   "no key of this node holds now": "keys",

@@ -36,6 +36,8 @@ export interface Limits {
   readonly maxQuotaPeers: number;
   /** Handshakes in progress at once, inbound. */
   readonly maxPendingHandshakes: number;
+  /** TLS handshakes that strangers can begin in a second, all together; familiar addresses have as many of their own. */
+  readonly maxTlsHandshakesPerSecond: number;
   /** Inbound connections at once. */
   readonly maxConnections: number;
   /** Failed handshakes from one address before new connections from it are blocked. */
@@ -133,6 +135,7 @@ export const DEFAULT_LIMITS: Limits & Timing = {
   auditWindowMs: 10_000,
   maxQuotaPeers: 4096,
   maxPendingHandshakes: 64,
+  maxTlsHandshakesPerSecond: 100,
   maxConnections: 100,
   maxFailedHandshakes: 5,
   failureWindowMs: 600_000,

@@ -123,10 +123,12 @@ export interface TlsListen {
   readonly config: TlsConfig;
   /** TLS handshakes may take so long. */
   readonly handshakeTimeoutMs: number;
-  /** TLS handshakes in progress at once; the oldest makes way for a new one. */
+  /** TLS handshakes in progress at once; the oldest makes way for a new one, with ASOC_ADMISSION. */
   readonly maxHandshakes: number;
-  /** Asked before anything is computed for a connection: false closes it. */
-  admits(remote: Address): boolean;
+  /** But not before it has had so long. */
+  readonly undisturbedMs: number;
+  /** Asked before anything is computed for a connection: false closes it. `hasRoom`: there is a place, or one that makes way. */
+  admits(remote: Address, hasRoom: boolean): boolean;
   /** A TLS handshake failed. */
   failed(remote: Address, error: Error): void;
 }

@@ -1,9 +1,9 @@
 /** TLS of a node's connections, between the transport that speaks it and the node that asked for it (RFC-0101). */
 import type { Admission } from "./auth/admission.ts";
-import { isBlamed } from "./auth/blame.ts";
+import { isAccident, isBlamed } from "./auth/blame.ts";
 import type { Doorkeeper } from "./doorkeeper.ts";
 import { AsocError, AuthError, ConnectionError, describe } from "./errors.ts";
-import type { Limits, Timing } from "./limits.ts";
+import { type Limits, type Timing, UNDISTURBED_HANDSHAKE_MS } from "./limits.ts";
 import type { Clock, Conn, ConnTls, TlsConfig, TlsListen } from "./runtime.ts";
 import type { PeerTls } from "./swarm/swarm.ts";
 import { equalBytes, toHex } from "./wire/bytes.ts";
@@ -21,9 +21,10 @@ export function listenWith(
     config,
     handshakeTimeoutMs: limits.handshakeTimeoutMs,
     maxHandshakes: limits.maxPendingHandshakes,
-    admits(remote) {
+    undisturbedMs: UNDISTURBED_HANDSHAKE_MS,
+    admits(remote, hasRoom) {
       const forbidden = door.hostRefusal(remote.host);
-      const refused = forbidden ? "forbidden" : admission.arriveTls(remote.host, clock.nowMs());
+      const refused = forbidden ? "forbidden" : admission.arriveTls(remote.host, clock.nowMs(), hasRoom);
       if (refused) door.turnedAway(remote, refused, forbidden);
       return refused === undefined;
     },
@@ -32,7 +33,9 @@ export function listenWith(
         cause instanceof AsocError
           ? cause
           : new ConnectionError("ASOC_TLS_HANDSHAKE", describe(cause), { cause });
-      const blocked = admission.failedTls(remote.host, isBlamed(error), clock.nowMs());
+      const nowMs = clock.nowMs();
+      const blame = isBlamed(error) && !(isAccident(error) && admission.isFamiliar(remote.host, nowMs));
+      const blocked = admission.failedTls(remote.host, blame, nowMs);
       door.turnedAway(remote, blocked ? "failed handshake, address blocked" : "failed handshake", error);
     },
   };

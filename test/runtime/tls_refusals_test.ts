@@ -191,17 +191,42 @@ test(`TLS on ${runtime}: a handshake that does not come in time is given up, by 
   server.close();
 });
 
+/** Connections that say nothing. */
+async function silentSockets(port: number, count: number): Promise<Socket[]> {
+  const sockets = Array.from({ length: count }, () => connectTcp({ host: HOST, port }).on("error", () => {}));
+  await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once("connect", resolve))));
+  return sockets;
+}
+
 test(`TLS on ${runtime}: silent sockets make way for who comes later, and a blocked address costs no handshake`, async () => {
-  await using far = await listener(configOf(own), { maxHandshakes: 2 });
-  const silent = [0, 1].map(() => connectTcp({ host: HOST, port: far.address.port }).on("error", () => {}));
-  await Promise.all(silent.map((socket) => new Promise((resolve) => socket.once("connect", resolve))));
+  await using far = await listener(configOf(own), { maxHandshakes: 2, undisturbedMs: 0 });
+  const silent = await silentSockets(far.address.port, 2);
   const conn = await dial(far.address.port, configOf(other));
-  assert.match((await far.failure).message, /made room for a newer one/);
+  const failure = (await far.failure) as Error & { code?: string };
+  assert.equal(failure.code, "ASOC_ADMISSION"); // which is held against nobody
+  assert.match(failure.message, /make room for a newer one/);
   (await far.taken).abort();
   conn.abort();
   for (const socket of silent) socket.destroy();
   await using closed = await listener(configOf(own), { admits: () => false });
   await assert.rejects(dial(closed.address.port, configOf(other)), { code: "ASOC_TLS_MISMATCH" });
+});
+
+test(`TLS on ${runtime}: a handshake has its time to itself, and newcomers without a place are refused till then`, async () => {
+  const rooms: boolean[] = [];
+  const admits = (_remote: unknown, hasRoom: boolean) => {
+    rooms.push(hasRoom);
+    return hasRoom;
+  };
+  const failures: Error[] = [];
+  const failed = (_remote: unknown, error: Error) => void failures.push(error);
+  const far = await listener(configOf(own), { maxHandshakes: 2, undisturbedMs: 60_000, admits, failed });
+  const silent = await silentSockets(far.address.port, 2);
+  await assert.rejects(dial(far.address.port, configOf(other)), { code: "ASOC_TLS_MISMATCH" });
+  assert.deepEqual(rooms, [true, true, false]);
+  assert.deepEqual(failures, [], "the flood ended nobody's handshake");
+  for (const socket of silent) socket.destroy();
+  await far.close();
 });
 
 test(`TLS on ${runtime}: a renewed certificate is shown from the next connection on`, async () => {

@@ -46,6 +46,7 @@ export function listenOf(
     config,
     handshakeTimeoutMs: 5000,
     maxHandshakes: 64,
+    undisturbedMs: 300,
     admits: () => true,
     failed: (_remote, error) => failures.push(error),
     failures,

@@ -7,7 +7,12 @@
 import type { Limits } from "../limits.ts";
 import { RateLimit } from "./rate_limit.ts";
 
-export type RefusalReason = "blocked" | "too many attempts" | "too many handshakes" | "too many connections";
+export type RefusalReason =
+  | "blocked"
+  | "too many attempts"
+  | "too many handshakes"
+  | "too many TLS handshakes"
+  | "too many connections";
 
 interface AddressRecord {
   failures: number;
@@ -19,12 +24,14 @@ interface AddressRecord {
   lastSessionMs: number;
 }
 
+const SECOND_MS = 1000;
 const HOUR_MS = 3_600_000;
 const NEVER = Number.NEGATIVE_INFINITY;
 
 export class Admission {
   readonly #limits: Limits;
   readonly #attempts: RateLimit;
+  readonly #tlsHandshakes: RateLimit;
   readonly #addresses = new Map<string, AddressRecord>();
   #pending = 0;
   #sessions = 0;
@@ -32,6 +39,7 @@ export class Admission {
   constructor(limits: Limits) {
     this.#limits = limits;
     this.#attempts = new RateLimit(limits.maxAttemptsPerHour, HOUR_MS, limits.maxTrackedAddresses);
+    this.#tlsHandshakes = new RateLimit(limits.maxTlsHandshakesPerSecond, SECOND_MS, 2);
   }
 
   get pendingHandshakes(): number {
@@ -55,8 +63,17 @@ export class Admission {
     return this.#attempts.isSpent(host, nowMs, factor) ? "too many attempts" : undefined;
   }
 
-  /** A connection from `remote` begins a TLS handshake, and counts as an attempt: undefined lets it. `arrive` or `failedTls` may follow. */
-  arriveTls(remote: string, nowMs: number): RefusalReason | undefined {
+  /**
+   * A connection from `remote` begins a TLS handshake, and counts as an attempt: undefined lets it. `arrive` or `failedTls`
+   * may follow. Nothing counts against the address that a flood of others has kept out.
+   */
+  arriveTls(remote: string, nowMs: number, hasRoom = true): RefusalReason | undefined {
+    const shut = this.shut(remote, nowMs);
+    if (shut) return shut;
+    if (!hasRoom) return "too many handshakes";
+    // Who has been here lately does not share a count with strangers: they cannot use it up.
+    const whose = this.isFamiliar(remote, nowMs) ? "familiar" : "strangers";
+    if (!this.#tlsHandshakes.take(whose, nowMs)) return "too many TLS handshakes";
     return this.#attempt(remote, nowMs);
   }
 

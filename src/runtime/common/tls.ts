@@ -13,7 +13,7 @@ import {
   type SecureContext,
   TLSSocket,
 } from "node:tls";
-import { AsocError, ConnectionError } from "../../core/errors.ts";
+import { AsocError, ConnectionError, LimitError } from "../../core/errors.ts";
 import type {
   Address,
   Conn,
@@ -136,8 +136,8 @@ class Handshakes {
   readonly #accept: (conn: Conn) => void;
   readonly #tls: TlsListen;
   readonly #isShut: (remote: Address) => boolean;
-  /** The oldest first, with what ends each. */
-  readonly #pending = new Map<Socket, (error: Error) => void>();
+  /** The oldest first, with when it came and what ends it. */
+  readonly #pending = new Map<Socket, { readonly sinceMs: number; readonly end: (error: Error) => void }>();
   /** Made anew when the identity changes. */
   #context: { readonly identity: TlsIdentity; readonly secureContext: SecureContext } | undefined;
 
@@ -150,18 +150,18 @@ class Handshakes {
   begin(raw: Socket): void {
     raw.on("error", () => {}); // reported by the TLS socket above it, once there is one
     const remote = { host: raw.remoteAddress ?? "", port: raw.remotePort ?? 0 };
-    if (raw.remoteAddress === undefined || this.#isShut(remote) || !this.#tls.admits(remote)) {
+    const oldest = this.#oldestInTheWay();
+    if (
+      raw.remoteAddress === undefined ||
+      this.#isShut(remote) ||
+      !this.#tls.admits(remote, oldest === undefined || oldest.makesWay)
+    ) {
       raw.destroy();
       return;
     }
-    const { config, handshakeTimeoutMs, maxHandshakes } = this.#tls;
+    const { config, handshakeTimeoutMs } = this.#tls;
     const where = formatAddress(remote);
-    if (this.#pending.size >= maxHandshakes) {
-      for (const [, end] of this.#pending) {
-        end(timedOut(where, "it made room for a newer one"));
-        break;
-      }
-    }
+    oldest?.end(madeRoom());
     const { identity, secureContext } = this.#contextOf(config);
     const taking = {
       ...material(config, identity),
@@ -187,7 +187,8 @@ class Handshakes {
     };
     const failed = (error: Error) => settle(() => drop(tlsFailure(where, error)));
     const closed = () => settle(() => drop(tlsFailure(where, new Error("the connection was closed"))));
-    this.#pending.set(raw, (error) => settle(() => drop(error)));
+    const end = (error: Error) => settle(() => drop(error));
+    this.#pending.set(raw, { sinceMs: performance.now(), end });
     const timer = setTimeout(
       () => settle(() => drop(timedOut(where, `it took longer than ${handshakeTimeoutMs} ms`))),
       handshakeTimeoutMs,
@@ -213,6 +214,14 @@ class Handshakes {
     for (const [raw] of this.#pending) raw.destroy();
   }
 
+  /** Where all places are taken: the handshake that came first, and whether it has had its time. */
+  #oldestInTheWay() {
+    if (this.#pending.size < this.#tls.maxHandshakes) return undefined;
+    for (const { sinceMs, end } of this.#pending.values())
+      return { end, makesWay: performance.now() - sinceMs >= this.#tls.undisturbedMs };
+    return undefined;
+  }
+
   #contextOf(config: TlsConfig) {
     const identity = config.identity();
     if (this.#context?.identity !== identity)
@@ -223,4 +232,10 @@ class Handshakes {
 
 function timedOut(where: string, why: string): ConnectionError {
   return new ConnectionError("ASOC_HANDSHAKE_TIMEOUT", `${where}: the TLS handshake was given up: ${why}`);
+}
+
+/** Nobody's fault: it is not held against the address that it came from. */
+function madeRoom(): LimitError {
+  const message = "TLS handshake given up to make room for a newer one (maxPendingHandshakes)";
+  return new LimitError("ASOC_ADMISSION", message, { details: { limit: "maxPendingHandshakes" } });
 }

@@ -160,3 +160,33 @@ test("Admission knows an address as familiar while it has a session, and for an 
   assert.equal(admission.isFamiliar(HOST, 3_600_999), true);
   assert.equal(admission.isFamiliar(HOST, 3_601_000), false);
 });
+
+test("Admission lets strangers begin so many TLS handshakes a second, and those who were here lately as many more", () => {
+  const admission = admissionWith({ maxTlsHandshakesPerSecond: 2 });
+  succeed(admission, 0, "127.0.0.20");
+  admission.left("127.0.0.20", 0);
+  const strangers = [1, 2, 3].map((each) => admission.arriveTls(`127.0.0.${each}`, 10));
+  assert.deepEqual(strangers, [undefined, undefined, "too many TLS handshakes"]);
+  const familiar = [1, 2, 3].map(() => admission.arriveTls("127.0.0.20", 10));
+  assert.deepEqual(familiar, [undefined, undefined, "too many TLS handshakes"]);
+  assert.equal(admission.arriveTls("127.0.0.3", 1010), undefined, "another second");
+});
+
+test("Admission holds nothing against an address that a flood of TLS handshakes has kept out", () => {
+  const admission = admissionWith({ maxAttemptsPerHour: 2, maxTlsHandshakesPerSecond: 1 });
+  admission.arriveTls("127.0.0.1", 0);
+  for (let i = 0; i < 10; i++) {
+    assert.equal(admission.arriveTls(HOST, 0, false), "too many handshakes");
+    assert.equal(admission.arriveTls(HOST, 0), "too many TLS handshakes");
+  }
+  assert.equal(admission.arriveTls(HOST, 1000), undefined);
+  assert.equal(admission.arriveTls(HOST, 2000), undefined);
+  assert.equal(admission.arriveTls(HOST, 3000), "too many attempts");
+});
+
+test("Admission takes no place among TLS handshakes for an address that is shut out", () => {
+  const admission = admissionWith({ maxTlsHandshakesPerSecond: 1 });
+  fail(admission, 5, 0);
+  assert.equal(admission.arriveTls(HOST, 0), "blocked");
+  assert.equal(admission.arriveTls("127.0.0.10", 0), undefined);
+});
