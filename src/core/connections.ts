@@ -32,7 +32,7 @@ import { SessionTotals } from "./session_totals.ts";
 import { type Peer, peerOf, type Swarm, type Target } from "./swarm/swarm.ts";
 import { BufferPool } from "./tensor/buffer_pool.ts";
 import { MemoryAccounts } from "./tensor/memory_account.ts";
-import { checkDialled, listenWith, peerTls } from "./tls.ts";
+import { checkDialled, insecureError, listenWith, peerTls } from "./tls.ts";
 import type { Traffic } from "./traffic.ts";
 import { communityHash } from "./wire/beacon.ts";
 import { readU32 } from "./wire/header.ts";
@@ -281,6 +281,12 @@ export class Connections {
 
   /** A connection has come in. */
   accept(conn: Conn): void {
+    const insecure = insecureError(conn, this.#config.tls);
+    if (insecure) {
+      this.#door.turnedAway(conn.remote, "failed handshake", insecure);
+      conn.abort(insecure);
+      return;
+    }
     const nowMs = this.#runtime.clock.nowMs();
     // Idle sockets must not keep real peers out.
     if (this.#admission.crowded) this.#makeRoom(nowMs);

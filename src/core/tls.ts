@@ -41,6 +41,18 @@ export function listenWith(
   };
 }
 
+/** Never plaintext by mistake, whatever the transport was asked for: ASOC_TLS_INSECURE, in either direction. */
+export function insecureError(
+  conn: Pick<Conn, "tls">,
+  config: TlsConfig | undefined,
+): ConnectionError | undefined {
+  if (!config || conn.tls) return undefined;
+  return new ConnectionError(
+    "ASOC_TLS_INSECURE",
+    "The connection is not encrypted, although TLS is configured",
+  );
+}
+
 /** Never plaintext by mistake: a connection without TLS where it was asked for is given up. Throws ASOC_TLS_INSECURE, ASOC_WRONG_IDENTITY. */
 export function checkDialled(
   conn: Conn,
@@ -48,12 +60,9 @@ export function checkDialled(
   expectedId: string | undefined,
 ): void {
   if (!config) return;
-  if (!conn.tls)
-    throw new ConnectionError(
-      "ASOC_TLS_INSECURE",
-      "The connection is not encrypted, although TLS is configured",
-    );
-  const { peerNodeId } = conn.tls;
+  const insecure = insecureError(conn, config);
+  if (insecure) throw insecure;
+  const peerNodeId = conn.tls?.peerNodeId;
   if (!peerNodeId || expectedId === undefined || equalBytes(peerNodeId, parseNodeId(expectedId))) return;
   const got = formatNodeId(peerNodeId);
   throw new AuthError(
