@@ -7,6 +7,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { formatNodeId } from "../core/wire/node_id.ts";
 import { nodeIdOf } from "../runtime/common/tls_checks.ts";
+import { endWarning } from "./ending.ts";
 import {
   configError,
   identityFrom,
@@ -18,6 +19,7 @@ import {
   writeSecret,
 } from "./files.ts";
 import { issueCertificate, makeAuthority } from "./make.ts";
+import { NEXT_FILE, OWN_FILE } from "./node_certificate.ts";
 
 const AUTHORITY_DAYS = 3650;
 
@@ -31,6 +33,8 @@ export interface CertificateSummary {
   readonly sha256: string;
   readonly validTo: string;
   readonly isAuthority: boolean;
+  /** That it comes to its end, and what to do; undefined: not soon. */
+  readonly warning: string | undefined;
 }
 
 /** Makes the authority. Rejects with ASOC_CONFIG where there is one. */
@@ -74,24 +78,30 @@ export async function issueFor(
   return summaryOf(file, made.certificatePem);
 }
 
-/** What lies in the folder: the authority, this machine's own certificate, and those that were issued. */
-export async function listCertificates(folder: string): Promise<CertificateSummary[]> {
+/** What lies in the folder: the authority, this machine's own certificate and the next one, and those that were issued. */
+export async function listCertificates(folder: string, nowMs = Date.now()): Promise<CertificateSummary[]> {
   const issued = await readdir(join(folder, "issued")).catch(() => []); // none yet
   const files = [
     "ca.crt",
-    "node.pem",
+    OWN_FILE,
+    NEXT_FILE,
     ...issued
       .filter((name) => name.endsWith(".pem"))
       .sort()
       .map((name) => join("issued", name)),
   ].map((name) => join(folder, name));
+  const nextFile = join(folder, NEXT_FILE);
+  const next = (await isThere(nextFile)) ? summaryOf(nextFile, await readPem(nextFile)).sha256 : undefined;
   const found: CertificateSummary[] = [];
-  for (const file of files) if (await isThere(file)) found.push(summaryOf(file, await readPem(file)));
+  for (const file of files) {
+    if (!(await isThere(file))) continue;
+    found.push(summaryOf(file, await readPem(file), file.endsWith(OWN_FILE) ? next : undefined, nowMs));
+  }
   return found;
 }
 
-/** The first certificate of a file's PEM. Throws ASOC_CONFIG. */
-export function summaryOf(file: string, pem: string): CertificateSummary {
+/** The first certificate of a file's PEM; `next` follows it. Throws ASOC_CONFIG. */
+export function summaryOf(file: string, pem: string, next?: string, nowMs = Date.now()): CertificateSummary {
   const certificate: X509Certificate = parseCertificate(
     /-----BEGIN CERTIFICATE-----[\s\S]+/.exec(pem)?.[0] ?? "",
     file,
@@ -105,5 +115,6 @@ export function summaryOf(file: string, pem: string): CertificateSummary {
     sha256: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
     validTo: new Date(certificate.validTo).toISOString(),
     isAuthority: certificate.ca,
+    warning: endWarning(certificate, file, next, nowMs),
   };
 }

@@ -6,6 +6,7 @@ export {
   listCertificates,
   summaryOf,
 } from "./authority.ts";
+export { endWarnings } from "./ending.ts";
 export { defaultCertsFolder, identityFrom, parseCertificate, readPem, readSecretPem } from "./files.ts";
-export { daysLeft, openNodeCertificate, RENEW_DAYS } from "./node_certificate.ts";
+export { openNodeCertificate } from "./node_certificate.ts";
 export { type ResolvedTls, resolveTls, type TlsOptions } from "./options.ts";

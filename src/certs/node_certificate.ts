@@ -1,18 +1,23 @@
 /**
  * The certificate that a node shows, in `node.pem` of a folder: whatever lies there, or one that vouches for itself and
- * is made at the first use. Such a one is made anew before it ends; one of an authority is left to its owner, and read
- * again when he has replaced it.
+ * is made at the first use. Such a one is made anew before it ends, with another key, and lies in `node.next.pem` for a month
+ * before it takes the place of the other; one of an authority is left to its owner, and read again when he has replaced it.
  */
 import { X509Certificate } from "node:crypto";
-import { join } from "node:path";
+import { rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { TlsIdentity } from "../core/runtime.ts";
 import { configError, identityFrom, isThere, readSecretPem, writeSecret } from "./files.ts";
 import { makeSelfSigned } from "./make.ts";
 
-const DAY_MS = 86_400_000;
+export const DAY_MS = 86_400_000;
 const VALID_DAYS = 365;
-/** So many days before its end it is made anew, or its end is warned of. */
+/** So many days before its end the next one takes its place, or its end is warned of. */
 export const RENEW_DAYS = 30;
+/** So many days before its end the next one is made, so that it can be pinned beside it before it is shown. */
+export const ANNOUNCE_DAYS = 60;
+export const OWN_FILE = "node.pem";
+export const NEXT_FILE = "node.next.pem";
 /** A running node looks for another certificate no more often. */
 const LOOK_MS = 60_000;
 const OWN_NAME = "asoc node";
@@ -38,7 +43,7 @@ export class NodeCertificate {
 
   /** Reads or makes it. Throws ASOC_CONFIG for a file that cannot serve. */
   static async open(folder: string, unixMs: WallClock): Promise<NodeCertificate> {
-    const file = join(folder, "node.pem");
+    const file = join(folder, OWN_FILE);
     return new NodeCertificate(file, await readOrMake(file, unixMs()), unixMs);
   }
 
@@ -66,12 +71,22 @@ export class NodeCertificate {
   }
 }
 
-/** The certificate of `folder` as a node that starts now would show it, and its file. Throws ASOC_CONFIG. */
+/**
+ * The certificate of `folder` as a node that starts now would show it, its file, and the SHA-256 of the one that follows it, once
+ * there is one. Rejects with ASOC_CONFIG.
+ */
 export async function openNodeCertificate(
   folder: string,
-): Promise<{ readonly file: string; readonly certificatePem: string }> {
-  const certificate = await NodeCertificate.open(folder, Date.now);
-  return { file: join(folder, "node.pem"), certificatePem: certificate.current().certificatePem };
+  unixMs: WallClock = Date.now,
+): Promise<{ readonly file: string; readonly certificatePem: string; readonly next: string | undefined }> {
+  const certificate = await NodeCertificate.open(folder, unixMs);
+  const nextFile = join(folder, NEXT_FILE);
+  const next = (await isThere(nextFile)) ? (await read(nextFile)).certificateSha256 : undefined;
+  return {
+    file: join(folder, OWN_FILE),
+    certificatePem: certificate.current().certificatePem,
+    next: next && Buffer.from(next).toString("hex"),
+  };
 }
 
 async function readOrMake(file: string, nowMs: number): Promise<TlsIdentity> {
@@ -82,9 +97,27 @@ async function readOrMake(file: string, nowMs: number): Promise<TlsIdentity> {
     checkStillValid(identity, file, nowMs);
     return identity;
   }
-  if (daysLeft(leaf, nowMs) >= RENEW_DAYS) return identity;
-  await writeSecret(file, await makeOwn(nowMs), "replace");
-  return read(file); // or what another process has put there since
+  const left = daysLeft(leaf, nowMs);
+  if (left >= ANNOUNCE_DAYS) return identity;
+  const nextFile = join(dirname(file), NEXT_FILE);
+  // It may be gone by now, to where this process will find it below.
+  const next = await nextOf(nextFile, nowMs).catch(() => makeOwn(nowMs));
+  if (left >= RENEW_DAYS) return identity;
+  const now = await read(file);
+  // Another process may have been quicker.
+  if (now.certificatePem === identity.certificatePem) await writeSecret(file, next, "replace");
+  await rm(nextFile, { force: true });
+  return read(file);
+}
+
+/** What follows; processes that look at once agree on one. */
+async function nextOf(file: string, nowMs: number): Promise<TlsIdentity> {
+  if (await isThere(file)) {
+    const found = await read(file);
+    if (daysLeft(new X509Certificate(found.certificatePem), nowMs) > ANNOUNCE_DAYS) return found;
+    await writeSecret(file, await makeOwn(nowMs), "replace");
+  } else await writeSecret(file, await makeOwn(nowMs), "new");
+  return read(file);
 }
 
 async function read(file: string): Promise<TlsIdentity> {
@@ -96,7 +129,8 @@ function makeOwn(unixMs: number) {
   return makeSelfSigned({ name: OWN_NAME, hosts: LOOPBACK_HOSTS, days: VALID_DAYS, unixMs });
 }
 
-function isOurMaking(leaf: X509Certificate): boolean {
+/** It vouches for itself, and was made here. */
+export function isOurMaking(leaf: X509Certificate): boolean {
   return leaf.subject === `CN=${OWN_NAME}` && leaf.issuer === leaf.subject && leaf.verify(leaf.publicKey);
 }
 

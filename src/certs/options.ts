@@ -25,7 +25,10 @@ export interface TlsOptions {
    * has not proven itself either can be read by whoever is on the path, and an `unverified` event says so.
    */
   readonly verify?: TlsVerify | undefined;
-  /** PEM of the certificate to show, with its chain. Default: `node.pem` of `folder`, made at the first use. */
+  /**
+   * PEM of the certificate to show, with its chain, for as long as the node lives. Default: `node.pem` of
+   * `folder`, made at the first use and read again when it was replaced.
+   */
   readonly cert?: string | undefined;
   /** PEM of its key. Default: it stands in `cert`. */
   readonly key?: string | undefined;
@@ -95,7 +98,8 @@ function readPins(pins: readonly string[]): string[] {
   });
 }
 
-async function readAuthorities(ca: TlsOptions["ca"], folder: string): Promise<string[]> {
+/** PEM of each authority. Rejects with ASOC_CONFIG. */
+export async function readAuthorities(ca: TlsOptions["ca"], folder: string): Promise<string[]> {
   if (ca !== undefined) {
     const given = typeof ca === "string" ? [ca] : ca;
     if (given.length === 0) throw configError('tls.ca: expected at least one with verify: "ca"');

@@ -27,7 +27,8 @@ bound to it. For identities that do not rest on the key alone, keep a small auth
   list     shows the certificates of ~/.asoc/certs, and until when they hold
   show     prints the fingerprint of FILE, or of this machine's own certificate, which it makes where there is none
 
-Keys are of mode 600, and nothing prints one. There is no revocation: issue for few days, or keep allow lists.`,
+Keys are of mode 600, and nothing prints one. There is no revocation: issue for few days, or keep allow
+lists. What comes to its end is warned of here, and when a node starts.`,
   flags: {
     out: {
       value: "DIR",
@@ -102,8 +103,8 @@ function givenId(word: string): string | undefined {
 async function show(file: string | undefined, folder: string, output: Output): Promise<void> {
   const { openNodeCertificate, readPem, summaryOf } = await import("../certs/mod.ts");
   if (file !== undefined) return say(summaryOf(file, await readPem(file)), output);
-  const { file: own, certificatePem } = await openNodeCertificate(folder);
-  say(summaryOf(own, certificatePem), output);
+  const { file: own, certificatePem, next } = await openNodeCertificate(folder);
+  say(summaryOf(own, certificatePem, next), output);
 }
 
 function say(one: CertificateSummary, output: Output): void {
@@ -111,4 +112,5 @@ function say(one: CertificateSummary, output: Output): void {
   const what = isAuthority ? "authority" : (nodeId ?? "no node id");
   const text = `${file}\n  ${name}, ${what}, until ${validTo.slice(0, 10)}\n  sha256 ${sha256}`;
   output.event({ event: "certificate", ...one }, text);
+  if (one.warning !== undefined) output.log(`warning: ${one.warning}`);
 }

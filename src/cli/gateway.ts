@@ -23,7 +23,7 @@ export const GATEWAY_FLAGS: Flags = {
     multiple: true,
     help: "a web page that may use it: https://example.org",
   },
-  "gateway-tls": { help: "HTTPS with the certificate of --tls-cert, or of ~/.asoc/certs" },
+  "gateway-tls": { help: "HTTPS with the certificate of --tls-cert, or of ~/.asoc/certs, read at the start" },
   "gateway-tokens": { value: "FILE", help: "tokens of asoc token (default ~/.asoc/gateway-tokens.json)" },
 };
 

@@ -10,7 +10,7 @@ import { NodeSecurity } from "./node_security.ts";
 import type { Output } from "./output.ts";
 import { RingStore } from "./ring_store.ts";
 import { peerText } from "./text.ts";
-import { readTls, tlsWarnings } from "./tls.ts";
+import { readTls, tlsEndWarnings, tlsWarnings } from "./tls.ts";
 
 /** After Ctrl-C: how long transfers under way may take. */
 const DRAIN_MS = 600_000;
@@ -57,6 +57,7 @@ export async function withNode(settings: NodeSettings, output: Output, job: Job)
         : await RingStore.open(keySource.ringFile, keys, keySource.ringText);
     const { nodeId, name } = identity;
     const tls = settings.tls && (await readTls(settings.tls));
+    for (const warning of job.stays ? await tlsEndWarnings(tls) : []) output.log(`warning: ${warning}`);
     const options = {
       community,
       keys,

@@ -114,3 +114,10 @@ export function tlsWarnings(settings: TlsSettings | undefined): string[] {
     "--tls=none verifies nobody: whoever is on the path can read what goes to and comes from peers that have not proven themselves",
   ];
 }
+
+/** Certificates that come to their end. What is wrong with a file `join` says. */
+export async function tlsEndWarnings(tls: TlsOptions | undefined): Promise<string[]> {
+  if (!tls) return [];
+  const { endWarnings } = await import("../certs/mod.ts");
+  return endWarnings(tls).catch(() => []);
+}

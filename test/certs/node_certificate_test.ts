@@ -5,8 +5,10 @@ import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { listCertificates } from "../../src/certs/authority.ts";
+import { endWarnings } from "../../src/certs/ending.ts";
 import { issueCertificate, makeAuthority, makeSelfSigned } from "../../src/certs/make.ts";
-import { NodeCertificate } from "../../src/certs/node_certificate.ts";
+import { NodeCertificate, openNodeCertificate } from "../../src/certs/node_certificate.ts";
 import { resolveTls } from "../../src/certs/options.ts";
 import { content, digestOf, NODE_ID } from "../support/tls.ts";
 
@@ -62,6 +64,49 @@ test("it is made anew 30 days before its end, at a start and in a node that runs
       await new Promise((resolve) => setImmediate(resolve));
     assert.match(await readFile(file, "utf8"), /PRIVATE KEY/);
     assert.equal((await stat(file)).mode & 0o777, 0o600);
+  }));
+
+test("the one that follows lies there for a month before it is shown, so that both can be pinned", () =>
+  withFolder(async (folder, file) => {
+    let nowMs = NOW_MS;
+    const at = () => nowMs;
+    const first = await openNodeCertificate(folder, at);
+    assert.equal(first.next, undefined);
+    nowMs = NOW_MS + 306 * DAY_MS;
+    const announced = await Promise.all([1, 2, 3].map(() => openNodeCertificate(folder, at)));
+    const [{ next } = first] = announced;
+    assert.match(String(next), /^[0-9a-f]{64}$/);
+    for (const each of announced)
+      assert.deepEqual(each, { file, certificatePem: first.certificatePem, next });
+    assert.equal((await stat(join(folder, "node.next.pem"))).mode & 0o777, 0o600);
+    const [warning = ""] = await endWarnings({ folder }, nowMs);
+    assert.ok(warning.endsWith(`add now: ${next}`), warning);
+    nowMs = NOW_MS + 336 * DAY_MS;
+    const shown = await Promise.all([1, 2, 3].map(() => NodeCertificate.open(folder, at)));
+    for (const each of shown) assert.equal(hexOf(each.current().certificateSha256), next);
+    assert.deepEqual(await readdir(folder), ["node.pem"]);
+    assert.deepEqual(await endWarnings({ folder }, nowMs), []);
+  }));
+
+test("the end of a certificate of an authority, and of the authority, is warned of 30 days before", () =>
+  withFolder(async (folder, file) => {
+    const authority = await makeAuthority(content({ unixMs: NOW_MS, days: 45 }));
+    const made = await issueCertificate(authority, content({ unixMs: NOW_MS, days: 40, nodeId: NODE_ID }));
+    await NodeCertificate.open(folder, () => NOW_MS); // makes the folder
+    await writeFile(file, made.certificatePem + made.keyPem);
+    await writeFile(join(folder, "ca.crt"), authority.certificatePem);
+    const at = (days: number) => endWarnings({ folder, verify: "ca" }, NOW_MS + days * DAY_MS);
+    assert.deepEqual(await at(9), []);
+    const leaf = `${file}: the certificate ends on 2027-01-03, in 29 days; asoc certs issue makes another one`;
+    assert.deepEqual(await at(11), [leaf]);
+    assert.match((await at(20))[1] ?? "", /ca\.crt: the authority ends on 2027-01-08, in 25 days/);
+    const given = { cert: made.certificatePem, key: made.keyPem };
+    assert.match((await endWarnings(given, NOW_MS + 11 * DAY_MS)).join(), /^tls\.cert: the certificate ends/);
+    const listed = await listCertificates(folder, NOW_MS + 20 * DAY_MS);
+    assert.deepEqual(
+      listed.map(({ warning }) => warning !== undefined),
+      [true, true],
+    );
   }));
 
 test("a certificate of an authority is left alone, and refused once it has ended", () =>

@@ -105,6 +105,21 @@ test("asoc certs show prints what --tls-pin takes, asoc certs list what there is
   assert.match(other.stderr, /shows a certificate that is not pinned/);
 });
 
+test("asoc certs list, show and serve warn of a certificate that ends soon", async () => {
+  await using home = await Home.make();
+  for (const words of [["init"], ["issue", "gpu1", "--days", "7", "--out", home.path("gpu1")]])
+    assert.equal(await home.asoc("node", ["certs", ...words]).exitWithin(), 0);
+  const pattern = /warning: \S+node\.pem: the certificate ends on \S+, in [67] days; asoc certs issue makes/;
+  for (const word of ["list", "show"]) {
+    const run = home.asoc("node", ["certs", word, "--tls-dir", home.path("gpu1")]);
+    assert.equal(await run.exitWithin(), 0);
+    assert.match(run.stderr, pattern);
+  }
+  const serve = home.node("node", [...SERVE, "--tls=ca", "--tls-dir", home.path("gpu1")]);
+  await ready(serve);
+  assert.match(serve.stderr, pattern);
+});
+
 test("asoc says what is wrong with the flags of TLS", async () => {
   await using home = await Home.make();
   const readable = await home.file("key.pem", "nothing");
