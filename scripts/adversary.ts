@@ -27,6 +27,8 @@ writeFileSync(log, "");
 const files = readdirSync(join(ROOT, "test", "adversary"))
   .filter((file) => file.endsWith("_test.ts"))
   .map((file) => `./test/adversary/${file}`);
+// The man in the middle of a TLS connection, which has real nodes of its own.
+if (!values.victim && !values.attack) files.push("./test/process/tls_mitm_test.ts");
 const child = spawn("node", ["--test", "--test-reporter=spec", "--test-concurrency=1", ...files], {
   cwd: ROOT,
   env: {

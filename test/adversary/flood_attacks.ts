@@ -1,6 +1,7 @@
 /** Attacks by number and by patience: handshakes that never end, connections, beacons. Most need no key. */
 import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
+import { Peer } from "../process/peer.ts";
 import type { Json } from "../support/process.ts";
 import {
   type BeaconFields,
@@ -13,6 +14,7 @@ import {
   RawDatagrams,
   RawPeer,
   RawServer,
+  speakTls,
   TYPE,
 } from "../support/raw_peer.ts";
 import type { Attack } from "./attack.ts";
@@ -46,10 +48,14 @@ async function counted(
 }
 
 /** As a node would: each handshake has 300 ms to itself, and until one makes way a newcomer is turned away. */
-async function dialledAgain(scene: Scene, untilMs: number): Promise<Awaited<ReturnType<Scene["x1"]>>> {
+async function dialledAgain(
+  scene: Scene,
+  untilMs: number,
+  source = freshSource(),
+): Promise<Awaited<ReturnType<Scene["x1"]>>> {
   for (;;) {
     try {
-      return await scene.x1();
+      return await scene.x1({ source });
     } catch (error) {
       if (performance.now() > untilMs) throw error;
       await delay(REDIAL_MS);
@@ -74,6 +80,52 @@ export const FLOOD_ATTACKS: readonly Attack<Scene>[] = [
       const refused = await scene.says("refused", { code: "ASOC_ADMISSION" });
       for (const raw of idle) raw[Symbol.dispose]();
       return String(refused.code);
+    },
+  },
+  {
+    title: "connections that never begin TLS keep nobody out, and who made room is not blamed",
+    outcome: "bounded",
+    onlyOverTls: true,
+    play: async (scene) => {
+      const first = freshSource();
+      const idle: RawPeer[] = [];
+      for (let each = 0; each < 80; each++) {
+        const source = each === 0 ? first : freshSource();
+        const raw = await RawPeer.connectPlain(scene.victim.port, source).catch(() => undefined); // cut off already
+        if (raw) idle.push(raw);
+      }
+      const startedMs = performance.now();
+      using peer = await dialledAgain(scene, startedMs + HANDSHAKE_MS);
+      assert.ok(performance.now() - startedMs < HANDSHAKE_MS, "before their time was over");
+      assert.equal(peer.raw.ended, false);
+      const refused = await scene.says("refused", { host: first });
+      for (const raw of idle) raw[Symbol.dispose]();
+      (await scene.x1({ source: first }))[Symbol.dispose]();
+      assert.equal(refused.code, "ASOC_ADMISSION");
+      return String(refused.code);
+    },
+  },
+  {
+    title: "TLS handshakes beyond so many a second are closed before anything is computed",
+    outcome: "bounded",
+    onlyOverTls: true,
+    play: async (scene) => {
+      const limits = { maxTlsHandshakesPerSecond: 5 };
+      await using victim = await Peer.start(scene.runtime, { apiKey: scene.key, tls: scene.tls, limits });
+      speakTls(victim.port);
+      const startedMs = performance.now();
+      let begun = 0;
+      for (let each = 0; each < 40; each++) {
+        using raw = await RawPeer.connect(victim.port).catch(() => undefined);
+        if (raw) begun++;
+      }
+      const windows = 1 + Math.ceil((performance.now() - startedMs) / 1000);
+      assert.ok(begun >= 5 && begun <= 5 * windows, `${begun} handshakes`);
+      await victim.statsUntil(
+        ({ refusedConnections }) =>
+          (refusedConnections as Record<string, number>)["too many TLS handshakes"] === 40 - begun,
+      );
+      return "too many TLS handshakes";
     },
   },
   {
@@ -140,6 +192,7 @@ export const FLOOD_ATTACKS: readonly Attack<Scene>[] = [
   {
     title: "a forged beacon is counted and not followed",
     outcome: "refused",
+    notOverTls: "beacons are outside of it",
     play: (scene) =>
       counted(scene, "signature", 2, async (from) => {
         await from.send(made(scene, { key: OTHER_KEY }), scene.beaconPort);
@@ -151,6 +204,7 @@ export const FLOOD_ATTACKS: readonly Attack<Scene>[] = [
   {
     title: "a beacon that is played again is counted and not followed",
     outcome: "refused",
+    notOverTls: "beacons are outside of it",
     play: (scene) =>
       counted(scene, "replay", 1, async (from) => {
         const packet = made(scene);
@@ -162,12 +216,14 @@ export const FLOOD_ATTACKS: readonly Attack<Scene>[] = [
   {
     title: "a beacon that is old is counted and not followed",
     outcome: "refused",
+    notOverTls: "beacons are outside of it",
     play: (scene) =>
       counted(scene, "clock", 1, (from) => from.send(made(scene, { skewS: -90 }), scene.beaconPort)),
   },
   {
     title: "a beacon of another community is counted and not followed",
     outcome: "refused",
+    notOverTls: "beacons are outside of it",
     play: (scene) =>
       counted(scene, "community", 1, (from) =>
         from.send(made(scene, { community: "elsewhere" }), scene.beaconPort),
@@ -176,6 +232,7 @@ export const FLOOD_ATTACKS: readonly Attack<Scene>[] = [
   {
     title: "a fresh beacon that is passed on from another address makes the node dial there, and no more",
     outcome: "works",
+    notOverTls: "beacons are outside of it",
     play: async (scene) => {
       await using socket = await RawDatagrams.bind();
       const dialled = Promise.withResolvers<RawPeer>();
@@ -195,6 +252,7 @@ export const FLOOD_ATTACKS: readonly Attack<Scene>[] = [
   {
     title: "a flood of beacons from many uuids is cut to ten a second from one address",
     outcome: "bounded",
+    notOverTls: "beacons are outside of it",
     play: async (scene) => {
       const before = scene.residentBytes();
       const named = await counted(scene, "addressRate", 100, async (from) => {
@@ -207,6 +265,7 @@ export const FLOOD_ATTACKS: readonly Attack<Scene>[] = [
   {
     title: "a flood of beacons without the key is counted, and costs bounded memory",
     outcome: "bounded",
+    notOverTls: "beacons are outside of it",
     play: async (scene) => {
       const before = scene.residentBytes();
       const named = await counted(scene, "signature", 100, async (from) => {

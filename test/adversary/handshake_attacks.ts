@@ -98,6 +98,7 @@ export const HANDSHAKE_ATTACKS: readonly Attack<Scene>[] = [
   {
     title: "a recorded HELLO of a v0.1 peer opens a session at another node",
     outcome: "works",
+    notOverTls: "v0.1 is refused there",
     play: async (scene) => {
       const id = freshId();
       const helloFrame = frame(TYPE.HELLO, 0, 0, hello(scene.key, id));
@@ -114,6 +115,7 @@ export const HANDSHAKE_ATTACKS: readonly Attack<Scene>[] = [
   {
     title: "a recorded HELLO opens no session where legacy is denied",
     outcome: "refused",
+    notOverTls: "v0.1 is refused there",
     play: async (scene) => {
       await using strict = await Peer.start(scene.runtime, {
         apiKey: scene.key,
@@ -146,6 +148,7 @@ export const HANDSHAKE_ATTACKS: readonly Attack<Scene>[] = [
   {
     title: "a dialler's own CAPS, sent back to it, is refused",
     outcome: "refused",
+    notOverTls: "the attacker is dialled",
     play: async (scene) => {
       await using server = await RawServer.listen(async (raw) => {
         await raw.take(50);
@@ -175,6 +178,7 @@ export const HANDSHAKE_ATTACKS: readonly Attack<Scene>[] = [
   {
     title: "a v0.1 peer of another community with the same key gets in",
     outcome: "works",
+    notOverTls: "v0.1 is refused there",
     play: async (scene) => {
       const id = freshId();
       using raw = await RawPeer.join(scene.victim.port, scene.key, id); // HELLO names no community
@@ -186,6 +190,7 @@ export const HANDSHAKE_ATTACKS: readonly Attack<Scene>[] = [
   {
     title: "a server that plays a recorded ACCEPT of version 1 is sent tensors",
     outcome: "works",
+    notOverTls: "the attacker is dialled",
     play: async (scene) => {
       const recorded = accept(scene.key); // depends on nothing that this dialler says
       const dialled = Promise.withResolvers<RawPeer>();
@@ -205,6 +210,7 @@ export const HANDSHAKE_ATTACKS: readonly Attack<Scene>[] = [
   {
     title: "a server that plays a recorded ACCEPT of x1 gets no proof and no tensor",
     outcome: "refused",
+    notOverTls: "the attacker is dialled",
     play: async (scene) => {
       const recorded = x1Accept(scene.key);
       const heard = Promise.withResolvers<Buffer>();
@@ -223,6 +229,7 @@ export const HANDSHAKE_ATTACKS: readonly Attack<Scene>[] = [
   {
     title: "a server with another key that speaks all of x1 is refused",
     outcome: "refused",
+    notOverTls: "the attacker is dialled",
     play: async (scene) => {
       await using server = await RawServer.listen(async (raw) => {
         await acceptX1(raw, { key: OTHER_KEY, community: COMMUNITY });

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { Peer, type PeerOptions } from "../process/peer.ts";
 import { type Json, RUNTIMES, type RuntimeName } from "../support/process.ts";
+import { speakTls } from "../support/raw_peer.ts";
 import { X1Peer } from "../support/raw_x1.ts";
 
 export const COMMUNITY = "adversary";
@@ -22,22 +23,34 @@ export class Scene implements AsyncDisposable {
   readonly good: Peer;
   readonly beaconPort: number;
   readonly key: string;
+  readonly tls: PeerOptions["tls"];
 
-  private constructor(runtime: RuntimeName, victim: Peer, good: Peer, beaconPort: number, key: string) {
+  private constructor(
+    runtime: RuntimeName,
+    victim: Peer,
+    good: Peer,
+    beaconPort: number,
+    key: string,
+    tls: PeerOptions["tls"],
+  ) {
     this.runtime = runtime;
     this.victim = victim;
     this.good = good;
     this.beaconPort = beaconPort;
     this.key = key;
+    this.tls = tls;
   }
 
+  /** With `options.tls`, both nodes and the adversary speak TLS. */
   static async start(runtime: RuntimeName, key: string, options: PeerOptions = {}): Promise<Scene> {
-    const beaconPort = BEACON_PORT + RUNTIMES.indexOf(runtime);
+    const { tls } = options;
+    const beaconPort = BEACON_PORT + RUNTIMES.indexOf(runtime) + (tls ? RUNTIMES.length : 0);
     const limits = {
       handshakeTimeoutMs: HANDSHAKE_MS,
       reconnectMinMs: 60_000,
       reconnectMaxMs: 60_000,
       maxQueuedEvents: 65_536,
+      maxTlsHandshakesPerSecond: 100_000, // what one attack uses up the next one would miss
     };
     const victim = await Peer.start(runtime, {
       apiKey: key,
@@ -53,10 +66,12 @@ export class Scene implements AsyncDisposable {
         community: COMMUNITY,
         peers: [victim.address],
         limits: { handshakeTimeoutMs: HANDSHAKE_MS },
+        tls,
       });
+      if (tls) for (const { port } of [victim, good]) speakTls(port);
       await good.event("joined", { id: victim.id });
       await victim.event("joined", { id: good.id });
-      return new Scene(runtime, victim, good, beaconPort, key);
+      return new Scene(runtime, victim, good, beaconPort, key, tls);
     } catch (error) {
       await victim[Symbol.asyncDispose]();
       throw error;

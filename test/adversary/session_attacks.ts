@@ -112,6 +112,7 @@ export const SESSION_ATTACKS: readonly Attack<Scene>[] = [
   {
     title: "bodies that are announced and come slowly reserve little",
     outcome: "bounded",
+    notOverTls: "v0.1 is refused there",
     play: async (scene) => {
       const peers: RawPeer[] = [];
       const before = Number((await scene.victim.stats()).memoryUsedBytes);

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
+import { note } from "../adversary/attack.ts";
 import { RUNTIMES, type RuntimeName } from "../support/process.ts";
 import { content, digestOf, makeAuthority, makeSelfSigned } from "../support/tls.ts";
 import { TlsRelay } from "../support/tls_relay.ts";
@@ -31,6 +32,11 @@ function assertApart(dialler: Peer, listener: Peer, relay: TlsRelay): void {
   assert.deepEqual(relay.seenTensors(), []);
 }
 
+/** For `npm run test:adversary`. */
+function told(runtime: RuntimeName, title: string, outcome: string, named: string): void {
+  note(runtime, { title, outcome }, named);
+}
+
 for (const runtime of RUNTIMES) {
   test(`with the proof the man in the middle fails: ${runtime} says that PROOF is bound to another certificate`, async () => {
     const tls = { tls: identity };
@@ -41,6 +47,7 @@ for (const runtime of RUNTIMES) {
       assert.match(String(failed.message), /somebody in the middle ends TLS/);
       assert.ok(relay.connections > 0);
       assertApart(dialler, listener, relay);
+      told(runtime, "a man in the middle who ends TLS, against the proof", "refused", "ASOC_BAD_PROOF");
     });
   });
 
@@ -56,6 +63,12 @@ for (const runtime of RUNTIMES) {
       const [stolen] = relay.seenTensors();
       assert.ok(stolen);
       assert.equal(createHash("sha256").update(stolen).digest("hex"), sent[0]?.sha256);
+      told(
+        runtime,
+        'a man in the middle who ends TLS, with verify "none" and no proof',
+        "works",
+        "unverified",
+      );
     });
   });
 
@@ -78,5 +91,11 @@ for (const runtime of RUNTIMES) {
         assertApart(dialler, listener, relay);
       });
     }
+    told(
+      runtime,
+      "a man in the middle who ends TLS, against a pin or an authority",
+      "refused",
+      "ASOC_TLS_UNTRUSTED",
+    );
   });
 }

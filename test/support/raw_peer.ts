@@ -6,6 +6,7 @@ import { createHash, createHmac, randomBytes } from "node:crypto";
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
+import { connect as connectTls, type TLSSocket } from "node:tls";
 
 export const TYPE = { DATA: 1, END: 2, CONTROL: 3, HELLO: 4, ACCEPT: 5 } as const;
 
@@ -111,17 +112,33 @@ export function freshSource(): string {
   return `127.${1 + (process.pid % 200)}.${nextSource >> 8}.${nextSource & 0xff || 255}`;
 }
 
+const tlsPorts = new Set<number>();
+
+/** From now on connections to that port speak TLS first, and verify nobody: what attackers say goes inside of it. */
+export function speakTls(port: number): void {
+  tlsPorts.add(port);
+}
+
+async function connectTcp(port: number, source: string): Promise<Socket> {
+  const socket = connect({ host: "127.0.0.1", port, localAddress: source, allowHalfOpen: true });
+  await once(socket, "connect");
+  return socket;
+}
+
 /** One TCP connection whose bytes the test chooses. */
 export class RawPeer implements Disposable {
   readonly socket: Socket;
+  /** What carries it: another one with TLS. */
+  readonly #wire: Socket;
   /** Resolves with all that came before the other side closed, in order or not. */
   readonly closed: Promise<Buffer>;
   #received: Buffer = Buffer.alloc(0);
   #changed: (() => void) | undefined;
   #ended = false;
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, wire = socket) {
     this.socket = socket;
+    this.#wire = wire;
     socket.setNoDelay(true);
     this.closed = new Promise((resolve) => {
       const end = () => {
@@ -139,11 +156,18 @@ export class RawPeer implements Disposable {
     });
   }
 
-  /** Connects, from `source` if that matters. */
+  /** Connects, from `source` if that matters; over TLS where the port speaks it. */
   static async connect(port: number, source = freshSource()): Promise<RawPeer> {
-    const socket = connect({ host: "127.0.0.1", port, localAddress: source, allowHalfOpen: true });
-    await once(socket, "connect");
-    return new RawPeer(socket);
+    const wire = await connectTcp(port, source);
+    if (!tlsPorts.has(port)) return new RawPeer(wire);
+    const tls = connectTls({ socket: wire, rejectUnauthorized: false, allowHalfOpen: true } as object);
+    await once(tls, "secureConnect");
+    return new RawPeer(tls, wire);
+  }
+
+  /** Never over TLS. */
+  static async connectPlain(port: number, source = freshSource()): Promise<RawPeer> {
+    return new RawPeer(await connectTcp(port, source));
   }
 
   /** Connects and goes through the handshake as `id`. */
@@ -157,6 +181,11 @@ export class RawPeer implements Disposable {
     return peer;
   }
 
+  /** What binds a proof to this connection: SHA-256 of the acceptor's certificate, or nothing without TLS. */
+  get tlsBinding(): Buffer {
+    const shown = "encrypted" in this.socket && (this.socket as TLSSocket).getPeerX509Certificate();
+    return shown ? createHash("sha256").update(shown.raw).digest() : Buffer.alloc(0);
+  }
   get received(): Buffer {
     return this.#received;
   }
@@ -212,7 +241,7 @@ export class RawPeer implements Disposable {
 
   /** Ends it with a reset. */
   reset(): void {
-    this.socket.resetAndDestroy();
+    this.#wire.resetAndDestroy();
   }
 
   [Symbol.dispose](): void {

@@ -105,12 +105,15 @@ export interface Handshake {
   readonly acceptFrame: Buffer;
   readonly diallerCaps: Buffer;
   readonly acceptorCaps: Buffer;
+  /** SHA-256 of the acceptor's certificate, empty without TLS. */
+  readonly tlsBinding: Buffer;
 }
 
-/** The 32 bytes of a PROOF without X25519 and without TLS. */
+/** The 32 bytes of a PROOF without X25519. */
 export function proof(handshake: Handshake, role: "dialler" | "acceptor"): Buffer {
-  const { key, helloFrame, acceptFrame, diallerCaps, acceptorCaps } = handshake;
-  const said = Buffer.concat([Buffer.from("asoc/x1"), helloFrame, acceptFrame, diallerCaps, acceptorCaps]);
+  const { key, helloFrame, acceptFrame, diallerCaps, acceptorCaps, tlsBinding } = handshake;
+  const frames = [helloFrame, acceptFrame, diallerCaps, acceptorCaps];
+  const said = Buffer.concat([Buffer.from("asoc/x1"), ...frames, tlsBinding]);
   const th = createHash("sha256").update(said).digest();
   const keyBytes = Buffer.from(key);
   const salt = Buffer.concat([nonceOf(diallerCaps), nonceOf(acceptorCaps)]);
@@ -313,7 +316,8 @@ export async function hearAcceptor(
   if (type !== TYPE.CONTROL) throw new Error(`CONTROL was awaited, frame type ${type} came`);
   const capsBytes = 4 + payload.readUInt16BE(2);
   const acceptorCaps = payload.subarray(0, capsBytes);
-  const handshake = { key, helloFrame, acceptFrame, diallerCaps, acceptorCaps };
+  const { tlsBinding } = raw;
+  const handshake = { key, helloFrame, acceptFrame, diallerCaps, acceptorCaps, tlsBinding };
   const theirs = payload.subarray(capsBytes + 4, capsBytes + 36);
   if (!theirs.equals(proof(handshake, "acceptor"))) throw new Error("the acceptor's proof does not hold");
   return handshake;
@@ -325,7 +329,8 @@ export async function acceptX1(raw: RawPeer, options: X1Options): Promise<Handsh
   const { payload: diallerCaps } = await readFrame(raw);
   const acceptFrame = frame(TYPE.ACCEPT, 0, 0, x1Accept(options.key));
   const acceptorCaps = caps({ ...options, id: options.id ?? freshX1Id() });
-  const handshake = { key: options.key, helloFrame, acceptFrame, diallerCaps, acceptorCaps };
+  const { tlsBinding } = raw;
+  const handshake = { key: options.key, helloFrame, acceptFrame, diallerCaps, acceptorCaps, tlsBinding };
   const own = record(OP.PROOF, proof(handshake, "acceptor"));
   raw.send(Buffer.concat([acceptFrame, frame(TYPE.CONTROL, 0, 0, Buffer.concat([acceptorCaps, own]))]));
   return handshake;
