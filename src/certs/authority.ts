@@ -107,13 +107,15 @@ export function summaryOf(file: string, pem: string, next?: string, nowMs = Date
     file,
   );
   const nodeId = nodeIdOf(certificate);
+  const ends = new Date(certificate.validTo);
+  if (Number.isNaN(ends.getTime())) throw configError(`${file}: the end of the certificate is no time`);
   return {
     file,
     name: /(?:^|\n)CN=([^\n]*)/.exec(certificate.subject)?.[1] ?? certificate.subject,
     nodeId: nodeId && formatNodeId(nodeId),
     names: certificate.subjectAltName ?? "",
     sha256: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
-    validTo: new Date(certificate.validTo).toISOString(),
+    validTo: ends.toISOString(),
     isAuthority: certificate.ca,
     warning: endWarning(certificate, file, next, nowMs),
   };

@@ -23,6 +23,7 @@ export function endWarning(
   nowMs: number,
 ): string | undefined {
   const left = daysLeft(certificate, nowMs);
+  if (Number.isNaN(left)) return `${source}: the end of the certificate is no time`;
   const ends = new Date(certificate.validTo).toISOString().slice(0, 10);
   if (left < 0) return `${source}: the certificate ended on ${ends}`;
   const inDays = `in ${Math.floor(left)} days`;

@@ -142,7 +142,8 @@ export function daysLeft(certificate: X509Certificate, nowMs: number): number {
 /** Throws ASOC_CONFIG when a certificate that is to be shown has ended: every other side would refuse it. */
 export function checkStillValid(identity: TlsIdentity, source: string, nowMs: number): void {
   const leaf = new X509Certificate(identity.certificatePem);
-  if (daysLeft(leaf, nowMs) < 0)
+  if (!(daysLeft(leaf, nowMs) >= 0))
+    // no number: a time that cannot be read
     throw configError(
       `${source}: the certificate ended on ${leaf.validTo}; asoc certs issue makes another one`,
     );

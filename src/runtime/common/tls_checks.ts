@@ -7,11 +7,12 @@ import { isIP } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { AuthError, ConnectionError } from "../../core/errors.ts";
 import type { ConnTls, TlsConfig, TlsIdentity } from "../../core/runtime.ts";
+import { uriNames } from "./uri_names.ts";
 
 const PROTOCOL = "TLSv1.3";
 /** Certificates between a leaf and its authority. */
 const MAX_CHAIN = 4;
-const NODE_ID = /^URI:urn:uuid:([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$/i;
+const NODE_ID = /^urn:uuid:([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$/i;
 
 /** What the runtimes tell of a certificate that was shown, and of the one above it. */
 interface Shown {
@@ -167,10 +168,9 @@ function checkName(leaf: X509Certificate, host: string, remote: string): void {
 
 /** The node id of a certificate, 16 bytes: its only name of the form urn:uuid. */
 export function nodeIdOf(certificate: X509Certificate): Uint8Array | undefined {
-  const names = (certificate.subjectAltName ?? "").split(", ");
-  // A quoted name holds characters that could pass for several names.
-  if (names.some((name) => name.includes('"'))) return undefined;
-  const ids = names.map((name) => NODE_ID.exec(name)?.[1]).filter((id) => id !== undefined);
+  const ids = uriNames(certificate.raw)
+    .map((name) => NODE_ID.exec(name)?.[1])
+    .filter((id) => id !== undefined);
   const [id] = ids;
   return ids.length === 1 && id ? new Uint8Array(Buffer.from(id.replaceAll("-", ""), "hex")) : undefined;
 }
