@@ -195,13 +195,15 @@ function isFilled(bytes: Uint8Array, from: number, to: number, value: number): b
   return true;
 }
 
-/** Bytes of the heap after garbage was collected; undefined where the runtime lets nobody ask for that. */
-export function heapBytes(): number | undefined {
+/** Bytes of the heap, and of memory outside of it, after garbage was collected; undefined where the runtime lets nobody ask for that. */
+export function heldBytes(): number | undefined {
   const host = globalThis as { gc?: () => void; Bun?: { gc(force: boolean): void } };
   if (!host.gc && !host.Bun) return undefined;
   for (let round = 0; round < 3; round++) {
     if (host.Bun) host.Bun.gc(true);
     else host.gc?.();
   }
-  return process.memoryUsage().heapUsed;
+  // Array buffers are a part of `external` on Node.js; not every runtime counts both.
+  const { heapUsed, external, arrayBuffers = 0 } = process.memoryUsage();
+  return heapUsed + Math.max(external, arrayBuffers);
 }

@@ -9,7 +9,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ROOT, RUNTIMES, type RuntimeName } from "../support/process.ts";
-import { type Finding, Fuzzer, heapBytes } from "./engine.ts";
+import { type Finding, Fuzzer, heldBytes } from "./engine.ts";
 import { TARGETS } from "./targets.ts";
 
 const PROGRESS_MS = 2000;
@@ -79,7 +79,7 @@ async function fuzz(): Promise<number> {
     let finding: Finding | undefined;
     while (fuzzer.inputs < count && !finding) {
       finding = await fuzzer.run(Math.min(SLICE, count - fuzzer.inputs));
-      if (fuzzer.inputs >= warm) heapBefore ??= heapBytes();
+      if (fuzzer.inputs >= warm) heapBefore ??= heldBytes();
       if (performance.now() - toldMs > PROGRESS_MS && process.stdout.isTTY) {
         toldMs = performance.now();
         process.stdout.write(`\r${index + 1}/${chosen.length} ${target.name} ${fuzzer.inputs} of ${count} `);
@@ -91,17 +91,17 @@ async function fuzz(): Promise<number> {
     } catch (error) {
       finding ??= { target: target.name, input: new Uint8Array(0), what: String(error) };
     }
-    const heapAfter = heapBytes();
+    const heapAfter = heldBytes();
     const grown = heapBefore !== undefined && heapAfter !== undefined ? heapAfter - heapBefore : undefined;
     if (grown !== undefined && grown > MAX_GROWTH_BYTES)
       finding ??= {
         target: target.name,
         input: new Uint8Array(0),
-        what: `the heap has grown by ${grown} bytes`,
+        what: `memory has grown by ${grown} bytes`,
       };
     const seconds = (performance.now() - targetMs) / 1000;
     const growth =
-      grown === undefined ? "" : `, heap ${grown < 0 ? "" : "+"}${(grown / 1024).toFixed(0)} KiB`;
+      grown === undefined ? "" : `, memory ${grown < 0 ? "" : "+"}${(grown / 1024).toFixed(0)} KiB`;
     const rate = Math.round(fuzzer.inputs / seconds);
     console.log(
       `${target.name.padEnd(12)} ${fuzzer.inputs} inputs, ${fuzzer.ways} ways, ${seconds.toFixed(1)} s (${rate}/s)${growth}${finding ? ", A FAULT" : ""}`,

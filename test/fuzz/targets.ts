@@ -1,5 +1,6 @@
 /** Every parser that takes outside bytes, cheap ones in volume. */
 import type { FuzzTarget } from "./target.ts";
+import { CERTIFICATES } from "./targets/certificates.ts";
 import { ACCESS_FILES, KEY_RINGS, SETTINGS, STATE_FILES } from "./targets/configuration.ts";
 import { NPY, SAFETENSORS } from "./targets/formats.ts";
 import { FRAMES } from "./targets/frames.ts";
@@ -26,4 +27,5 @@ export const TARGETS: readonly FuzzTarget[] = [
   STATE_FILES,
   SETTINGS,
   HTTP,
+  CERTIFICATES,
 ];
