@@ -1,8 +1,9 @@
 /** A gateway: an app over what it knows of a node. */
 import type { Hono } from "hono";
 import { makeApp } from "./app.ts";
-import type { GatewayEnv, RequestInfo } from "./http.ts";
+import type { GatewayEnv } from "./http.ts";
 import type { GatewayOptions } from "./options.ts";
+import type { RequestInfo } from "./request_info.ts";
 import { GatewayState } from "./state.ts";
 import type { GatewayNode } from "./traffic/traffic.ts";
 

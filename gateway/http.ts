@@ -4,20 +4,10 @@ import type { Context } from "hono";
 import type { Scope } from "./access/tokens.ts";
 import { asGatewayError, GatewayError } from "./errors.ts";
 import { MEDIA_TYPES } from "./formats/representation.ts";
-import type { PartReader } from "./inject/body.ts";
 import type { RouteClass } from "./latencies.ts";
+import type { RequestInfo } from "./request_info.ts";
 import { problemSchema } from "./schemas.ts";
 import type { GatewayState } from "./state.ts";
-
-/** What the server at hand says of a request. */
-export interface RequestInfo {
-  /** Who asks: an IP address. */
-  readonly address?: string | undefined;
-  /** Aborts when the client has left. */
-  readonly left?: AbortSignal | undefined;
-  /** Reads the body without a web stream, where the server has something faster. Called at most once. */
-  readonly readBody?: (() => PartReader) | undefined;
-}
 
 export interface GatewayEnv {
   Bindings: RequestInfo;

@@ -49,6 +49,11 @@ export interface GatewayLimits {
   readonly jsonTensorBytes: number;
   /** Request line and headers, where the runtime lets us choose. */
   readonly maxHeaderBytes: number;
+  /** A request may take so long for them, and a connection for the next request, where the runtime lets us choose. */
+  readonly headersTimeoutMs: number;
+  /** Connections at once, where the runtime tells us of them. */
+  readonly maxClientConnections: number;
+  readonly maxClientConnectionsPerAddress: number;
   readonly requestsPerSecond: number;
   readonly requestBurst: number;
   /** Addresses whose rate is remembered. */
@@ -97,6 +102,9 @@ export const DEFAULT_GATEWAY_LIMITS: GatewayLimits = {
   maxJsonBytes: 8 * MiB,
   jsonTensorBytes: MiB,
   maxHeaderBytes: 16 * KiB,
+  headersTimeoutMs: 10_000,
+  maxClientConnections: 4096,
+  maxClientConnectionsPerAddress: 2048,
   requestsPerSecond: 1000,
   requestBurst: 2000,
   rateAddresses: 4096,

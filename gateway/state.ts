@@ -42,6 +42,8 @@ export class GatewayState {
   readonly closing = new AbortController();
   /** How the server at hand takes WebSockets; undefined: it does not. */
   upgrade: UpgradeWebSocket | undefined;
+  /** Connections above the limit. */
+  connectionsRefused = 0;
   taps = 0;
   uploads = 0;
   waiters = 0;

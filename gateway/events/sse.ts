@@ -5,6 +5,7 @@
 import { addressKey } from "../../src/mod.ts";
 import { GatewayError } from "../errors.ts";
 import type { GatewayLimits } from "../limits.ts";
+import type { RequestInfo } from "../request_info.ts";
 import { eventBytes } from "./event_log.ts";
 
 const HEARTBEAT = new TextEncoder().encode(": still here\n\n");
@@ -169,7 +170,9 @@ export class SseClients {
 export const EVENT_STREAM_TYPE = "text/event-stream; charset=utf-8";
 
 /** The response that carries a client. */
-export function sseResponse(client: SseClient, signal: AbortSignal | undefined): Response {
+export function sseResponse(client: SseClient, info: RequestInfo | undefined): Response {
+  const signal = info?.left;
+  info?.allowQuiet?.(0);
   // Not every runtime cancels the body of a connection that is gone while nothing is written.
   if (signal?.aborted) client.close();
   signal?.addEventListener("abort", () => client.close(), { once: true });

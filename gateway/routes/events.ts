@@ -34,7 +34,7 @@ export function addEventRoutes(app: GatewayApp, state: GatewayState): void {
       client.begin(beginning(eventBytes("hello", hello), past));
       state.sse.dropped += past?.lost ?? 0;
       stop = log.listen((event) => client.push(event.bytes));
-      return sseResponse(client, c.env?.left);
+      return sseResponse(client, c.env);
     },
   );
 }

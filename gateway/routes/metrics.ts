@@ -187,6 +187,11 @@ function makeRegistry(state: GatewayState): Registry {
   );
   gauge("gateway_uploads", "Uploads under way", () => state.uploads);
   gauge("gateway_waiters", "Requests that wait for the next tensor", () => state.waiters);
+  counter(
+    "gateway_connections_refused_total",
+    "Connections of clients that were too many",
+    () => state.connectionsRefused,
+  );
   counter("gateway_rate_limited_total", "Requests that were too many", () => state.rate.refused);
   add(
     Counter,

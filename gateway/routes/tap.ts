@@ -36,7 +36,8 @@ export function addTapRoutes(app: GatewayApp, state: GatewayState): void {
       const head = headOnly(c, TAP_TYPE);
       if (head) return head;
       const { queue, end } = openTap(state, matches);
-      const { left } = c.env ?? {};
+      const { left, allowQuiet } = c.env ?? {};
+      allowQuiet?.(0);
       if (left?.aborted) end();
       left?.addEventListener("abort", end, { once: true });
       return new Response(bodyOf(queue, end), {

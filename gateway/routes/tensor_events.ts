@@ -43,7 +43,7 @@ export function addTensorEventRoutes(app: GatewayApp, state: GatewayState): void
       state.sse.dropped += missed?.lost ?? 0;
       client.begin(beginning(hello, missed, every, (entry) => bytesOf(entry, wants)));
       stop = state.feed.listen(matches, take, (count) => client.lost(count));
-      return sseResponse(client, c.env?.left);
+      return sseResponse(client, c.env);
     },
   );
 }

@@ -1,17 +1,18 @@
-/** Node.js: @hono/node-server, and ws for WebSockets. */
+/** Node.js, and Deno by its node: modules: @hono/node-server, and ws for WebSockets. */
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import { type HttpBindings, serve, upgradeWebSocket, type WebSocketServerLike } from "@hono/node-server";
 import { WebSocketServer } from "ws";
 import type { Gateway } from "../gateway.ts";
-import type { RequestInfo } from "../http.ts";
+import type { RequestInfo } from "../request_info.ts";
+import { capConnections } from "./connections.ts";
 import type { Listening } from "./listening.ts";
 import { IncomingParts } from "./node_body.ts";
 import { answerRefused } from "./node_refusals.ts";
 import type { ServeTls } from "./tls.ts";
 
-/** A client may take so long for its headers; its body is watched as it is read. */
-const HEADERS_TIMEOUT_MS = 20_000;
+/** Headers that are late are looked for so often within what they may take. */
+const LOOKS_WITHIN_HEADERS = 10;
 /** What a client of a WebSocket may send: nothing is expected. */
 const MAX_MESSAGE_BYTES = 4096;
 
@@ -21,7 +22,8 @@ export function listen(
   port: number,
   tls: ServeTls | undefined,
 ): Promise<Listening> {
-  const { maxHeaderBytes } = gateway.state.limits;
+  const { limits, problems } = gateway.state;
+  const { maxHeaderBytes, headersTimeoutMs } = limits;
   const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES });
   gateway.state.upgrade = upgradeWebSocket as NonNullable<typeof gateway.state.upgrade>;
   return new Promise((resolve, reject) => {
@@ -43,14 +45,17 @@ export function listen(
       overrideGlobalObjects: false,
       createServer: tls ? createSecureServer : createServer,
       serverOptions: {
-        ...(tls ? { cert: tls.cert, key: tls.key } : {}),
+        ...(tls ? { cert: tls.cert, key: tls.key, handshakeTimeout: headersTimeoutMs } : {}),
         maxHeaderSize: maxHeaderBytes,
-        headersTimeout: HEADERS_TIMEOUT_MS,
-        requestTimeout: 0,
+        headersTimeout: headersTimeoutMs,
+        connectionsCheckingInterval: Math.ceil(headersTimeoutMs / LOOKS_WITHIN_HEADERS),
+        requestTimeout: 0, // a body is watched as it is read
       },
       websocket: { server: sockets as unknown as WebSocketServerLike }, // the types differ in one optional field
     }) as Server;
-    const { problems } = gateway.state;
+    capConnections(server, limits, () => {
+      gateway.state.connectionsRefused++;
+    });
     answerRefused(server, maxHeaderBytes, ({ code }) => problems.set(code, (problems.get(code) ?? 0) + 1));
     server.once("error", reject);
     server.once("listening", () => {

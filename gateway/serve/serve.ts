@@ -59,10 +59,10 @@ export async function serveGateway(gateway: Gateway, options: ServeOptions = {})
   };
 }
 
+/** Deno's own server tells neither of connections nor of headers that never end: it has Node.js' here. */
 function serverAtHand(): Promise<{
   listen(gateway: Gateway, host: string, port: number, tls: ServeTls | undefined): Promise<Listening>;
 }> {
-  if ("Deno" in globalThis) return import("./deno.ts");
   if ("Bun" in globalThis) return import("./bun.ts");
   return import("./node.ts");
 }

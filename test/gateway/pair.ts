@@ -194,10 +194,10 @@ export function parseTapped(bytes: Uint8Array): (Tapped & { readonly end: number
   return { header, bytes: new Uint8Array(bytes.subarray(at + 8, at + 8 + length)), end: at + 8 + length };
 }
 
-/** A connection that speaks HTTP by hand. */
-export function rawSocket(port: number): Promise<Socket> {
+/** A connection that speaks HTTP by hand, from any address of the loopback. */
+export function rawSocket(port: number, localAddress = "127.0.0.1"): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = connect(port, "127.0.0.1", () => resolve(socket));
+    const socket = connect({ port, host: "127.0.0.1", localAddress }, () => resolve(socket));
     socket.on("error", reject);
   });
 }
