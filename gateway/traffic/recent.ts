@@ -2,16 +2,12 @@
  * Bytes of recent tensors under one budget: what is whole, the oldest first out; and what is on its way, which counts as
  * it comes. Memory is reserved for tensors on their way up to the budget as well, and touched only as bytes come.
  */
-import { encodeNpyHeader, parseDType } from "../../src/mod.ts";
-
 /** Memory of a tensor that went is taken for one that comes if it is at most so much larger. */
 const MOST_REUSED_FACTOR = 1.25;
 
 /** The bytes of one tensor: first on their way, then whole. Of known length they lie in one piece, made as the first ones come. */
 export class Capture {
   readonly #parts: Uint8Array[] = [];
-  /** An npy header lies in front of the bytes, so that the file is one piece. */
-  readonly #head: Uint8Array;
   /** Undefined: nobody knows how long it will be. */
   readonly #totalBytes: number | undefined;
   #memory: Uint8Array | undefined;
@@ -23,9 +19,8 @@ export class Capture {
   state: "live" | "kept" | "gone" = "live";
   goneAtMs: number | undefined;
 
-  constructor(totalBytes: number | undefined, head: Uint8Array = new Uint8Array(0)) {
+  constructor(totalBytes: number | undefined) {
     this.#totalBytes = totalBytes;
-    this.#head = head;
   }
 
   get reservedBytes(): number {
@@ -33,8 +28,7 @@ export class Capture {
   }
   /** What `prepare` has still to get; 0: nothing. */
   get missingBytes(): number {
-    if (this.#totalBytes === undefined || this.#memory) return 0;
-    return this.#head.length + this.#totalBytes;
+    return this.#memory ? 0 : this.reservedBytes;
   }
 
   /** Gets its memory: `used` if it fits, which saves the pages' first touch. Throws RangeError when there is none. */
@@ -42,7 +36,6 @@ export class Capture {
     const byteCount = this.missingBytes;
     const fits = used && used.length >= byteCount && used.length <= byteCount * MOST_REUSED_FACTOR;
     this.#memory = fits ? used : new Uint8Array(byteCount);
-    this.#memory.set(this.#head);
   }
 
   /** Its memory, for another tensor, unless somebody may still look at it. Only of one that is gone. */
@@ -57,7 +50,7 @@ export class Capture {
     const end = this.length + bytes.length;
     if (this.#totalBytes === undefined) this.#parts.push(bytes.slice());
     else if (end > this.#totalBytes || !this.#memory) return false;
-    else this.#memory.set(bytes, this.#head.length + this.length);
+    else this.#memory.set(bytes, this.length);
     this.length = end;
     return true;
   }
@@ -66,7 +59,7 @@ export class Capture {
   get bytes(): Uint8Array {
     if (this.#memory) {
       this.#isLent = true;
-      return this.#memory.subarray(this.#head.length, this.#head.length + this.length);
+      return this.#memory.subarray(0, this.length);
     }
     if (this.#parts.length !== 1) {
       const joined = new Uint8Array(this.length);
@@ -78,13 +71,6 @@ export class Capture {
       this.#parts.splice(0, this.#parts.length, joined);
     }
     return this.#parts[0] as Uint8Array; // there is one now
-  }
-
-  /** As an npy file in one piece; undefined: it has no such header. */
-  get npy(): Uint8Array | undefined {
-    if (this.#head.length === 0 || !this.#memory) return undefined;
-    this.#isLent = true;
-    return this.#memory.subarray(0, this.#head.length + this.length);
   }
 }
 
@@ -136,12 +122,7 @@ export class RecentTensors {
   }
 
   /** A place for a tensor that begins; undefined: there is no room for it, or it comes too fast. */
-  begin(
-    totalBytes: number | undefined,
-    dtype: string | undefined,
-    shape: readonly number[],
-    nowMs: number,
-  ): Capture | undefined {
+  begin(totalBytes: number | undefined, nowMs: number): Capture | undefined {
     const reserve = totalBytes ?? 0;
     const hasRoom = this.hasRoomFor(totalBytes);
     if (hasRoom && !this.#allows(reserve, nowMs)) {
@@ -152,10 +133,7 @@ export class RecentTensors {
       this.refused++;
       return undefined;
     }
-    const capture = new Capture(
-      totalBytes,
-      totalBytes === undefined ? undefined : npyHead(dtype, shape, totalBytes),
-    );
+    const capture = new Capture(totalBytes);
     this.#reservedBytes += reserve;
     this.#live.add(capture);
     return capture;
@@ -224,15 +202,5 @@ export class RecentTensors {
       this.evicted++;
       this.drop(oldest, nowMs);
     }
-  }
-}
-
-/** Empty for what npy has no header for. */
-function npyHead(dtype: string | undefined, shape: readonly number[], totalBytes: number): Uint8Array {
-  try {
-    if (dtype === undefined) return encodeNpyHeader({ dtype: parseDType("uint8"), shape: [totalBytes] });
-    return encodeNpyHeader({ dtype: parseDType(dtype), shape });
-  } catch {
-    return new Uint8Array(0);
   }
 }

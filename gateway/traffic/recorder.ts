@@ -136,14 +136,14 @@ export class TrafficRecorder implements TrafficObserver {
   // --- inside
 
   #open(stream: TrafficStream): Entry {
-    const { id, direction, transferId, totalBytes, dtype, shape } = stream;
+    const { id, direction, transferId, totalBytes } = stream;
     if (direction === "in") this.counts.startedIn++;
     else this.counts.startedOut++;
     this.#live++;
     this.peers.started(stream, this.#now());
     const transfer = direction === "out" ? transferId : undefined;
     const shared = transfer === undefined ? undefined : this.#byTransfer.get(transfer);
-    const capture = shared ?? this.#beginCapture(totalBytes, dtype, shape);
+    const capture = shared ?? this.#beginCapture(totalBytes);
     const entry = new Entry(stream, capture);
     this.#entries.set(id, entry);
     if (capture) {
@@ -153,14 +153,14 @@ export class TrafficRecorder implements TrafficObserver {
     return entry;
   }
 
-  #beginCapture(totalBytes: number | undefined, dtype: string | undefined, shape: readonly number[]) {
+  #beginCapture(totalBytes: number | undefined) {
     // What nobody has read gives way to what comes.
     const couldFit = (totalBytes ?? 0) <= this.recent.budgetBytes;
     while (couldFit && this.#unread.size > 0 && !this.recent.hasRoomFor(totalBytes)) {
       const [oldest] = this.#unread;
       if (oldest) this.#giveUp(oldest);
     }
-    return this.recent.begin(totalBytes, dtype, shape, this.#now());
+    return this.recent.begin(totalBytes, this.#now());
   }
 
   #done(entry: Entry): void {

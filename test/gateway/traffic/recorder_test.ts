@@ -13,13 +13,12 @@ function recording(limits: Parameters<typeof gatewayLimits>[0] = {}) {
 
 const filled = (count: number, value = 1) => new Uint8Array(count).fill(value);
 
-test("TrafficRecorder keeps a tensor that passes, as its bytes and as an npy file in one piece", () => {
+test("TrafficRecorder keeps a tensor that passes", () => {
   const { recorder, whole } = recording();
   const stream = pass(recorder, { topic: "a", dtype: "uint8", shape: [3] }, filled(3, 7));
   const entry = recorder.find(stream.id);
   assert.equal(entry?.available, true);
   assert.deepEqual(entry?.capture?.bytes, filled(3, 7));
-  assert.equal(entry?.capture?.npy?.length, 128 + 3);
   assert.equal(recorder.topic("a")?.last, entry);
   assert.deepEqual(whole, [entry]);
 });
