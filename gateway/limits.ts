@@ -13,6 +13,10 @@ export interface GatewayLimits {
    */
   readonly captureBytesPerSecond: number;
   readonly captureBurstBytes: number;
+  /** What downloads may hold beyond that, of tensors that have made room since, before new ones are refused. */
+  readonly lentBytes: number;
+  /** A download of which its client takes nothing for so long is cut off. */
+  readonly downloadStallMs: number;
   /** Ended streams that are listed. */
   readonly endedStreams: number;
   /** Streams whose end is remembered, so that what is gone is told from what never was. */
@@ -80,6 +84,8 @@ export const DEFAULT_GATEWAY_LIMITS: GatewayLimits = {
   recentBytes: 256 * MiB,
   captureBytesPerSecond: 64 * MiB,
   captureBurstBytes: 256 * MiB,
+  lentBytes: 256 * MiB,
+  downloadStallMs: 60_000,
   endedStreams: 1000,
   goneStreams: 16_384,
   topics: 4096,

@@ -1,3 +1,4 @@
+/** What an HTTP server tells the app of a request. */
 import type { PartReader } from "./inject/body.ts";
 
 /** What the server at hand says of a request. */
@@ -8,6 +9,8 @@ export interface RequestInfo {
   readonly left?: AbortSignal | undefined;
   /** While it is answered, its connection may be without progress for so long; 0: for ever. Default: as between requests. */
   readonly allowQuiet?: ((quietMs: number) => void) | undefined;
+  /** Ends the connection, whatever is under way on it. */
+  readonly cut?: (() => void) | undefined;
   /** Reads the body without a web stream, where the server has something faster. Called at most once. */
   readonly readBody?: (() => PartReader) | undefined;
 }

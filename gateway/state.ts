@@ -46,6 +46,10 @@ export class GatewayState {
   connectionsRefused = 0;
   taps = 0;
   uploads = 0;
+  /** Those that are too large for one piece. */
+  downloads = 0;
+  /** Downloads that were cut off, since their clients took nothing. */
+  downloadsStalled = 0;
   waiters = 0;
   /** What taps have missed, in tensors. */
   tapDropped = 0;

@@ -166,6 +166,17 @@ function makeRegistry(state: GatewayState): Registry {
     "Tensors that there was no room for",
     () => recorder.recent.refused,
   );
+  gauge(
+    "gateway_lent_bytes",
+    "Bytes of tensors that have made room and are still being downloaded",
+    () => recorder.recent.lentBytes,
+  );
+  gauge("gateway_downloads", "Downloads of more than one piece under way", () => state.downloads);
+  counter(
+    "gateway_downloads_stalled_total",
+    "Downloads that were cut off because their clients took nothing",
+    () => state.downloadsStalled,
+  );
   gauge("gateway_event_clients", "Clients that listen to events", () => state.sse.size);
   counter(
     "gateway_event_clients_refused_total",

@@ -1,11 +1,13 @@
 /** The bytes of a remembered tensor as a response. */
 import { GatewayError } from "../errors.ts";
 import { formatFor, isUnchanged, rangeOf } from "../formats/negotiate.ts";
-import { type Format, type Representation, represent } from "../formats/representation.ts";
+import { type Format, represent } from "../formats/representation.ts";
 import type { GatewayContext } from "../http.ts";
 import type { GatewayState } from "../state.ts";
 import type { Entry } from "../traffic/entry.ts";
 import { timeText } from "../traffic/json.ts";
+import type { Capture } from "../traffic/recent.ts";
+import { downloadBody } from "./download_body.ts";
 
 /** Up to this the whole body is handed over in one piece. */
 const ONE_PIECE_BYTES = 256 * 1024;
@@ -66,7 +68,11 @@ export function tensorResponse(
   if (range) headers["content-range"] = `bytes ${from}-${to - 1}/${made.length}`;
   const status = range ? 206 : 200;
   if (c.req.method === "HEAD") return new Response(null, { status, headers });
-  return new Response(bodyOf(made, from, to), { status, headers });
+  const body =
+    to - from > ONE_PIECE_BYTES
+      ? download(c, state, made.blocks(from, to), chosen === "json" ? made.length : entry.capture)
+      : onePiece(made.blocks(from, to), to - from);
+  return new Response(body, { status, headers });
 }
 
 export function gone(detail: string, goneAtMs: number | undefined): GatewayError {
@@ -74,25 +80,44 @@ export function gone(detail: string, goneAtMs: number | undefined): GatewayError
   return new GatewayError(410, "GATEWAY_GONE", detail, { members: { goneAt } });
 }
 
-function bodyOf(made: Representation, from: number, to: number): Uint8Array<ArrayBuffer> | ReadableStream {
-  if (to - from <= ONE_PIECE_BYTES) {
-    const whole = new Uint8Array(to - from);
-    let at = 0;
-    for (const block of made.blocks(from, to)) {
-      whole.set(block, at);
-      at += block.length;
-    }
-    return whole;
+function onePiece(blocks: Iterable<Uint8Array>, byteCount: number): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(byteCount);
+  let at = 0;
+  for (const block of blocks) {
+    whole.set(block, at);
+    at += block.length;
   }
-  const blocks = made.blocks(from, to);
-  return new ReadableStream<Uint8Array>({
-    pull(controller) {
-      const { done, value } = blocks.next();
-      if (done) controller.close();
-      else controller.enqueue(value);
-    },
-    cancel() {
-      blocks.return();
+  return whole;
+}
+
+/** `held`: what stays in memory while it is read. Throws GATEWAY_TOO_MANY_CLIENTS. */
+function download(
+  c: GatewayContext,
+  state: GatewayState,
+  blocks: Generator<Uint8Array, void, undefined>,
+  held: Capture | number | undefined,
+): ReadableStream<Uint8Array> {
+  const { recent } = state.recorder;
+  const { lentBytes, downloadStallMs } = state.limits;
+  if (recent.lentBytes >= lentBytes) {
+    throw new GatewayError(
+      503,
+      "GATEWAY_TOO_MANY_CLIENTS",
+      "Slow downloads hold too many tensors that have had to make room",
+      { headers: { "retry-after": "5" } },
+    );
+  }
+  const giveBack = typeof held === "number" ? recent.lendCopy(held) : held && recent.lend(held);
+  state.downloads++;
+  c.env?.allowQuiet?.(downloadStallMs);
+  return downloadBody(blocks, {
+    stallMs: downloadStallMs,
+    left: c.env?.left,
+    cut: c.env?.cut,
+    ended: (hasStalled) => {
+      state.downloads--;
+      if (hasStalled) state.downloadsStalled++;
+      giveBack?.();
     },
   });
 }

@@ -35,6 +35,7 @@ export async function listen(
         allowQuiet: (quietMs) => {
           quietSeconds = seconds(quietMs);
         },
+        cut: () => self.timeout(request, 1), // as soon as Bun looks again
         ...{ server: self }, // for WebSockets
       });
       self.timeout(request, quietSeconds);

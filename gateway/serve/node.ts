@@ -36,6 +36,7 @@ export function listen(
         });
         Object.assign(info, {
           address: incoming.socket.remoteAddress,
+          cut: () => incoming.socket.destroy(),
           readBody: () => new IncomingParts(incoming as IncomingMessage), // no HTTP/2 here
         });
         return gateway.fetch(request, info);

@@ -16,6 +16,8 @@ export class Capture {
   length = 0;
   /** Streams that fill it, or wait for it: several when one tensor goes to several peers. */
   users = 0;
+  /** Downloads that read it. */
+  readers = 0;
   state: "live" | "kept" | "gone" = "live";
   goneAtMs: number | undefined;
 
@@ -81,6 +83,7 @@ export class RecentTensors {
   readonly #live = new Set<Capture>();
   #usedBytes = 0;
   #reservedBytes = 0;
+  #lentBytes = 0;
   evicted = 0;
   /** Tensors that there was no room for. */
   refused = 0;
@@ -104,6 +107,28 @@ export class RecentTensors {
   }
   get count(): number {
     return this.#kept.size;
+  }
+
+  /** Beyond the budget: what downloads hold of tensors that have made room, and what was made for one. */
+  get lentBytes(): number {
+    return this.#lentBytes;
+  }
+
+  /** A download reads it until it calls what this returns. */
+  lend(capture: Capture): () => void {
+    capture.readers++;
+    return () => {
+      capture.readers--;
+      if (capture.readers === 0 && capture.state === "gone") this.#lentBytes -= capture.length;
+    };
+  }
+
+  /** The same of bytes that were made for one download. */
+  lendCopy(byteCount: number): () => void {
+    this.#lentBytes += byteCount;
+    return () => {
+      this.#lentBytes -= byteCount;
+    };
   }
 
   /** Whether a tensor could begin now, beside those on their way. */
@@ -168,6 +193,7 @@ export class RecentTensors {
     if (this.#live.delete(capture)) this.#reservedBytes -= capture.reservedBytes;
     this.#kept.delete(capture);
     this.#usedBytes -= capture.length;
+    if (capture.readers > 0) this.#lentBytes += capture.length;
     capture.state = "gone";
     capture.goneAtMs = nowMs;
   }

@@ -7,7 +7,7 @@ import { after, afterEach, before, describe, test } from "node:test";
 import { patternBytes, seededRandom } from "../support/core_crypto.ts";
 import { RUNTIMES } from "../support/process.ts";
 import { bytesOf, npyFile, safetensorsFile } from "./bodies.ts";
-import { EventReader, GatewayPair, getJson, problemOf, rawSocket, until } from "./pair.ts";
+import { EventReader, GatewayPair, getJson, metric, problemOf, rawSocket, until } from "./pair.ts";
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -18,12 +18,6 @@ const SOAK_CLIENTS = 200;
 const SOAK_ROUNDS = 4;
 /** Memory of a process varies by so much on its own. */
 const MOST_GROWN_BYTES = 64 * MiB;
-
-/** A counter or gauge of a gateway. */
-async function metric(url: string, name: string): Promise<number> {
-  const text = await (await fetch(`${url}/metrics`)).text();
-  return Number(new RegExp(`^asoc_${name} (\\S+)$`, "m").exec(text)?.[1]);
-}
 
 const reaches = (url: string, name: string, value: number) =>
   until(

@@ -86,6 +86,12 @@ export async function getJson(url: string, init?: RequestInit): Promise<unknown>
   return response.json();
 }
 
+/** A counter or gauge of a gateway. */
+export async function metric(url: string, name: string): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  return Number(new RegExp(`^asoc_${name} (\\S+)$`, "m").exec(text)?.[1]);
+}
+
 export async function getBytes(url: string, init?: RequestInit): Promise<Uint8Array> {
   const response = await fetch(url, init);
   assert.equal(response.status, 200, url);
