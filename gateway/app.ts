@@ -43,10 +43,9 @@ export function makeApp(state: GatewayState): GatewayApp {
   app.notFound(() => problem(new GatewayError(404, "GATEWAY_NOT_FOUND", "There is no such page")));
   app.use(async (c, next) => {
     // Before: of an upgraded connection nothing can be read or said any more.
-    const upgrades = isUpgrade(c.req.header("upgrade"));
     const origin = c.req.header("origin");
     await next();
-    if (upgrades) return;
+    if (c.get("upgraded")) return;
     for (const [name, value] of Object.entries(SECURITY_HEADERS)) c.res.headers.set(name, value);
     if (origin !== undefined && state.hosts.allowsOrigin(origin))
       c.res.headers.set("cross-origin-resource-policy", "cross-origin");
@@ -70,8 +69,12 @@ export function makeApp(state: GatewayState): GatewayApp {
     exposeHeaders: EXPOSED_HEADERS,
     maxAge: 600,
   });
-  // What answers a WebSocket may not be touched.
-  app.use((c, next) => (isUpgrade(c.req.header("upgrade")) ? next() : shared(c, next)));
+  // What answers a WebSocket may not be touched; and it is no CORS request (RFC-0300, section 8.2).
+  app.use(async (c, next) => {
+    if (c.req.method !== "GET" || !isUpgrade(c.req.header("upgrade"))) return shared(c, next);
+    await next();
+    if (!c.get("upgraded")) await shared(c, async () => {});
+  });
   addNodeRoutes(app, state);
   addStreamRoutes(app, state);
   addTopicRoutes(app, state);

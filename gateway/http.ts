@@ -11,6 +11,8 @@ import type { GatewayState } from "./state.ts";
 
 export interface GatewayEnv {
   Bindings: RequestInfo;
+  /** `upgraded`: it has become a WebSocket. */
+  Variables: { upgraded?: boolean };
 }
 export type GatewayContext = Context<GatewayEnv>;
 export type GatewayApp = OpenAPIHono<GatewayEnv>;

@@ -36,6 +36,8 @@ export interface GatewayLimits {
   readonly heartbeatMs: number;
   /** Clients that tap bytes, by chunked stream and WebSocket together. */
   readonly maxTaps: number;
+  /** One that takes nothing, or a WebSocket that answers no ping, for so long is cut off. */
+  readonly tapStallMs: number;
   /** Tensors, and their bytes, that wait for one such client; the oldest go first. One tensor may be larger. */
   readonly tapQueueTensors: number;
   readonly tapQueueBytes: number;
@@ -98,6 +100,7 @@ export const DEFAULT_GATEWAY_LIMITS: GatewayLimits = {
   sseQueue: 1024,
   heartbeatMs: 15_000,
   maxTaps: 64,
+  tapStallMs: 180_000,
   tapQueueTensors: 8,
   tapQueueBytes: 64 * MiB,
   webSocketAheadBytes: MiB,

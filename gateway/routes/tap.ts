@@ -8,8 +8,11 @@ import { addRoute, type GatewayApp, headOnly, pathText } from "../http.ts";
 import { tokenQuery } from "../schemas.ts";
 import type { GatewayState } from "../state.ts";
 
-/** A header of no bytes, which stands for no tensor: Bun sends a response's head together with its first bytes only. */
-const OPENING = new Uint8Array(4);
+/**
+ * A header of no bytes, which stands for no tensor. At the beginning, since Bun sends a response's head together with its
+ * first bytes only; and when nothing passes, so that the system finds out about a client that is gone without a word.
+ */
+const MARK = new Uint8Array(4);
 /** How often a full socket is looked at. */
 const LOOK_AGAIN_MS = 10;
 const GOING_AWAY = 1001;
@@ -36,11 +39,11 @@ export function addTapRoutes(app: GatewayApp, state: GatewayState): void {
       const head = headOnly(c, TAP_TYPE);
       if (head) return head;
       const { queue, end } = openTap(state, matches);
-      const { left, allowQuiet } = c.env ?? {};
+      const { left, allowQuiet, cut } = c.env ?? {};
       allowQuiet?.(0);
       if (left?.aborted) end();
       left?.addEventListener("abort", end, { once: true });
-      return new Response(bodyOf(queue, end), {
+      return new Response(bodyOf(queue, end, state.limits, cut), {
         headers: { "content-type": TAP_TYPE, "cache-control": "no-store" },
       });
     },
@@ -70,8 +73,15 @@ export function addTapRoutes(app: GatewayApp, state: GatewayState): void {
         });
       }
       const { queue, end } = openTap(state, clientGlob(pathText(c, "topic")));
+      c.set("upgraded", true);
       return upgrade(c, {
-        onOpen: (_, socket) => void pump(queue, socket, state.limits.webSocketAheadBytes).finally(end),
+        onOpen: (_, socket) => {
+          const unwatch = watch(socket, state.limits);
+          void pump(queue, socket, state.limits.webSocketAheadBytes).finally(() => {
+            unwatch();
+            end();
+          });
+        },
         onClose: end,
         onError: end,
       });
@@ -113,33 +123,84 @@ function openTap(
   return { queue, end };
 }
 
+interface TapTimes {
+  readonly heartbeatMs: number;
+  readonly tapStallMs: number;
+}
+
 /** Nothing is taken from the queue before the connection has room for it. */
-function bodyOf(queue: TapQueue, end: () => void): ReadableStream<Uint8Array> {
+function bodyOf(
+  queue: TapQueue,
+  end: () => void,
+  { heartbeatMs, tapStallMs }: TapTimes,
+  cut: (() => void) | undefined,
+): ReadableStream<Uint8Array> {
   let blocks: Generator<Uint8Array, void, undefined> | undefined;
+  let timer: ReturnType<typeof setInterval> | undefined;
+  let isWaiting = false; // for a tensor
+  let tookAtMs = performance.now();
+  const finish = () => {
+    clearInterval(timer);
+    end();
+  };
+  const look = (controller: ReadableStreamDefaultController<Uint8Array>) => {
+    if (isWaiting && controller.desiredSize === 0) {
+      tookAtMs = performance.now();
+      controller.enqueue(MARK.slice());
+    } else if (performance.now() - tookAtMs > tapStallMs) {
+      finish();
+      if (cut) cut();
+      else controller.error(new Error(`the client took nothing for ${tapStallMs} ms`));
+    }
+  };
   return new ReadableStream<Uint8Array>(
     {
       start(controller) {
-        controller.enqueue(OPENING.slice());
+        controller.enqueue(MARK.slice());
+        timer = setInterval(() => look(controller), heartbeatMs);
       },
       async pull(controller) {
+        tookAtMs = performance.now();
         const block = blocks?.next();
         if (block && !block.done) {
           controller.enqueue(block.value);
           return;
         }
+        isWaiting = true;
         const tensor = await queue.next();
+        isWaiting = false;
         if (!tensor) {
-          end();
+          finish();
           controller.close();
           return;
         }
         blocks = wholeRun(tensor.bytes).blocks(0, tensor.bytes.length);
         controller.enqueue(tensor.head);
       },
-      cancel: end,
+      cancel: finish,
     },
     { highWaterMark: 0 },
   );
+}
+
+/** Pings the client, and cuts it off when for too long it neither answers nor takes anything. Returns how to stop it. */
+function watch(socket: WSContext, { heartbeatMs, tapStallMs }: TapTimes): () => void {
+  const raw = socket.raw as RawSocket | undefined;
+  let heardAtMs = performance.now();
+  let unsent = 0;
+  const heard = () => {
+    heardAtMs = performance.now();
+  };
+  if (raw?.on) raw.on("pong", heard);
+  else if (raw?.data) raw.data.onPong = heard;
+  const timer = setInterval(() => {
+    const nowUnsent = unsentBytes(socket);
+    if (nowUnsent < unsent) heard();
+    unsent = nowUnsent;
+    if (performance.now() - heardAtMs > tapStallMs) raw?.terminate?.();
+    else if (socketIsOpen(socket)) raw?.ping?.();
+  }, heartbeatMs);
+  return () => clearInterval(timer);
 }
 
 async function pump(queue: TapQueue, socket: WSContext, aheadBytes: number): Promise<void> {
@@ -156,14 +217,25 @@ async function pump(queue: TapQueue, socket: WSContext, aheadBytes: number): Pro
   socket.close(GOING_AWAY, "the gateway is closing");
 }
 
+/** What is used of the sockets of `ws` and of Bun. */
+interface RawSocket {
+  readonly readyState?: number;
+  readonly bufferedAmount?: number;
+  getBufferedAmount?(): number;
+  ping?(): unknown;
+  terminate?(): unknown;
+  on?(event: "pong", heard: () => void): unknown;
+  /** Of Bun's: what the server calls is found here. */
+  readonly data?: { onPong?: () => void };
+}
+
 /** The context's own state is that of its making on some runtimes. */
 function socketIsOpen(socket: WSContext): boolean {
-  const raw = socket.raw as { readyState?: number } | undefined;
-  return (raw?.readyState ?? socket.readyState) === 1;
+  return ((socket.raw as RawSocket | undefined)?.readyState ?? socket.readyState) === 1;
 }
 
 /** Each runtime calls it otherwise. */
 function unsentBytes(socket: WSContext): number {
-  const raw = socket.raw as { bufferedAmount?: number; getBufferedAmount?: () => number } | undefined;
+  const raw = socket.raw as RawSocket | undefined;
   return raw?.bufferedAmount ?? raw?.getBufferedAmount?.() ?? 0;
 }

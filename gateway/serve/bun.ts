@@ -46,6 +46,7 @@ export async function listen(
       backpressureLimit: BACKPRESSURE_BYTES,
       maxPayloadLength: MAX_MESSAGE_BYTES,
       idleTimeout: 0,
+      pong: (socket) => (socket.data as { onPong?: () => void } | undefined)?.onPong?.(),
     },
   });
   return { port: server.port ?? port, close: () => server.stop(true) };

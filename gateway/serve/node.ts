@@ -16,6 +16,11 @@ const LOOKS_WITHIN_HEADERS = 10;
 /** What a client of a WebSocket may send: nothing is expected. */
 const MAX_MESSAGE_BYTES = 4096;
 
+/** All else that asks for another protocol gets its answer in this one. */
+function isWebSocket({ url, headers }: IncomingMessage): boolean {
+  return headers.upgrade?.toLowerCase() === "websocket" && /\/ws(\?|$)/.test(url ?? "");
+}
+
 export function listen(
   gateway: Gateway,
   host: string,
@@ -51,6 +56,7 @@ export function listen(
         headersTimeout: headersTimeoutMs,
         connectionsCheckingInterval: Math.ceil(headersTimeoutMs / LOOKS_WITHIN_HEADERS),
         requestTimeout: 0, // a body is watched as it is read
+        shouldUpgradeCallback: isWebSocket,
       },
       websocket: { server: sockets as unknown as WebSocketServerLike }, // the types differ in one optional field
     }) as Server;

@@ -54,6 +54,7 @@ export async function serveGateway(gateway: Gateway, options: ServeOptions = {})
     url: `${tls ? "https" : "http"}://${shown}:${listening.port}`,
     async close() {
       gateway.close();
+      await new Promise((resolve) => setImmediate(resolve)); // WebSockets say why they end
       await listening.close();
     },
   };

@@ -30,14 +30,20 @@ export class GatewayPair implements AsyncDisposable {
     this.far = far;
   }
 
-  static async start(runtime: RuntimeName, options: GatewayOptions = {}): Promise<GatewayPair> {
+  /** `token`: what the near gateway wants, if it wants one. */
+  static async start(
+    runtime: RuntimeName,
+    options: GatewayOptions = {},
+    token?: string,
+  ): Promise<GatewayPair> {
     const key = randomBytes(32).toString("hex");
     const far = await start(runtime, key, [], {});
     const near = await start(runtime, key, [far.address], options);
     const pair = new GatewayPair(near, far);
+    const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
     for (const { url } of [near, far]) {
       for (;;) {
-        const { peers } = (await getJson(`${url}/v1/peers`)) as { peers: unknown[] };
+        const { peers } = (await getJson(`${url}/v1/peers`, { headers })) as { peers: unknown[] };
         if (peers.length > 0) break;
       }
     }
