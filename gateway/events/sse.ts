@@ -134,7 +134,7 @@ export class SseClients {
     if (this.#clients.size >= this.#limits.maxSseClients || here >= this.#limits.maxSsePerAddress) {
       this.refused++;
       throw new GatewayError(503, "GATEWAY_TOO_MANY_CLIENTS", "Too many clients listen to events", {
-        headers: { "retry-after": "5" },
+        headers: { "retry-after": "5", connection: "close" },
       });
     }
     this.#perAddress.set(address, here + 1);

@@ -1,13 +1,22 @@
 /** What clients and peers can do wrong, on purpose or not: each ends in one clear reason, and nobody else is touched. */
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
 import type { Socket } from "node:net";
 import { after, afterEach, before, describe, test } from "node:test";
 import { patternBytes, seededRandom } from "../support/core_crypto.ts";
 import { RUNTIMES } from "../support/process.ts";
 import { bytesOf, npyFile, safetensorsFile } from "./bodies.ts";
-import { EventReader, GatewayPair, getJson, metric, problemOf, rawSocket, until } from "./pair.ts";
+import {
+  EventReader,
+  GatewayPair,
+  getJson,
+  handlesOf,
+  metric,
+  problemOf,
+  rawSocket,
+  residentBytes,
+  until,
+} from "./pair.ts";
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -299,19 +308,4 @@ for (const runtime of RUNTIMES) {
       assert.equal((await problemOf(nobody)).status, 404);
     });
   });
-}
-
-/** Open files and sockets of a process, once they are at most so many, or after a while. */
-async function handlesOf(pid: number, most: number): Promise<number> {
-  const endMs = performance.now() + 10_000;
-  for (;;) {
-    const count = readdirSync(`/proc/${pid}/fd`).length;
-    if (count <= most || performance.now() > endMs) return count;
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}
-
-function residentBytes(pid: number): number {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) * KiB;
 }

@@ -1,6 +1,7 @@
 /** Two real nodes with gateways, and what tests say to them. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import type { GatewayOptions } from "../../gateway/mod.ts";
 import { Process, type RuntimeName } from "../support/process.ts";
@@ -226,4 +227,19 @@ export async function until<T>(
     if (accept(value)) return value;
     assert.ok(performance.now() < endMs, `${timeoutMs} ms passed: ${JSON.stringify(value)?.slice(0, 500)}`);
   }
+}
+
+/** Open files and sockets of a process, once they are at most so many, or after a while. */
+export async function handlesOf(pid: number, most: number): Promise<number> {
+  const endMs = performance.now() + 10_000;
+  for (;;) {
+    const count = readdirSync(`/proc/${pid}/fd`).length;
+    if (count <= most || performance.now() > endMs) return count;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+export function residentBytes(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
 }
