@@ -203,6 +203,10 @@ export const sendQuery = z.object({
 export const topicEventsQuery = z.object({
   stats: z.enum(["0", "1"]).optional(),
   data: z.enum(["0", "1"]).optional(),
+  last: z
+    .enum(["0", "1"])
+    .optional()
+    .openapi({ description: "1: begins with the newest tensor of these topics that has passed already" }),
   every: wholeNumber(1, 1_000_000).optional(),
   access_token: z.string().max(100).optional(),
 });

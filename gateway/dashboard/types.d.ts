@@ -110,6 +110,8 @@ export interface Stats {
 export interface TensorEvent {
   stream: Stream;
   stats?: Stats | null;
+  /** It passed before the page listened. */
+  last?: boolean;
 }
 
 /** JSON of a tensor or of a slice of it. */

@@ -12,7 +12,7 @@ import { streamJson } from "../traffic/json.ts";
 const STATISTICS_SHARE = 0.1;
 
 export function addTensorEventRoutes(app: GatewayApp, state: GatewayState): void {
-  const bytesOf = makeEvents(state);
+  const { eventOf, lastEventOf } = makeEvents(state);
   addRoute(
     app,
     state,
@@ -27,7 +27,7 @@ export function addTensorEventRoutes(app: GatewayApp, state: GatewayState): void
       answer: ["text/event-stream"],
       timedAs: null,
     },
-    (c, { stats, data, every = 1 }) => {
+    (c, { stats, data, last, every = 1 }) => {
       const matches = clientGlob(pathText(c, "topic"));
       const head = headOnly(c, EVENT_STREAM_TYPE);
       if (head) return head;
@@ -35,13 +35,16 @@ export function addTensorEventRoutes(app: GatewayApp, state: GatewayState): void
       let stop = () => {};
       const missed = missedSince(state, c.req.header("last-event-id"), matches);
       let seen = missed?.entries.length ?? 0;
+      const latest = last === "1" && !missed ? newestOf(state, matches) : undefined;
       const client = state.sse.open(c.env?.address ?? "", () => stop());
       const take = (entry: Entry) => {
-        if (seen++ % every === 0) client.push(bytesOf(entry, wants));
+        if (entry === latest) return; // it was on its way when this client came
+        if (seen++ % every === 0) client.push(eventOf(entry, wants));
       };
       const hello = eventBytes("hello", { nodeId: state.node.id, topic: pathText(c, "topic") });
       state.sse.dropped += missed?.lost ?? 0;
-      client.begin(beginning(hello, missed, every, (entry) => bytesOf(entry, wants)));
+      const before = latest ? [hello, lastEventOf(latest, wants)] : [hello];
+      client.begin(beginning(before, missed, every, (entry) => eventOf(entry, wants)));
       stop = state.feed.listen(matches, take, (count) => client.lost(count));
       return sseResponse(client, c.env);
     },
@@ -69,14 +72,20 @@ function missedSince(
   return { entries, lost: Math.max(0, recorder.doneCount - after - listed.length) };
 }
 
+/** The newest tensor that there is of the topics that fit. */
+function newestOf({ recorder }: GatewayState, matches: (topic: string) => boolean): Entry | undefined {
+  const entry = recorder.topics().find(({ topic }) => matches(topic))?.last;
+  return entry?.capture?.state === "live" ? undefined : entry; // it will be told
+}
+
 /** The greeting, then how much is lost, then what was missed. Each is made when there is room for it. */
 function* beginning(
-  hello: Uint8Array,
+  first: readonly Uint8Array[],
   missed: Missed | undefined,
   every: number,
   bytesOf: (entry: Entry) => Uint8Array,
 ): Generator<Uint8Array, void, undefined> {
-  yield hello;
+  yield* first;
   if (!missed) return;
   if (missed.lost > 0) yield eventBytes("dropped", { count: missed.lost });
   for (const [index, entry] of missed.entries.entries()) if (index % every === 0) yield bytesOf(entry);
@@ -87,26 +96,28 @@ interface Wants {
   readonly data: boolean;
 }
 
-/** Makes the event of a tensor once for all clients that want the same of it. */
-function makeEvents(state: GatewayState): (entry: Entry, wants: Wants) => Uint8Array {
-  let last: { entry: Entry; texts: Map<string, Uint8Array> } | undefined;
+interface TensorEvents {
+  /** Made once for all clients that want the same of it. */
+  eventOf(entry: Entry, wants: Wants): Uint8Array;
+  /** Of one that passed before its client came: once for each, so it need not wait for its statistics' turn. */
+  lastEventOf(entry: Entry, wants: Wants): Uint8Array;
+}
+
+function makeEvents(state: GatewayState): TensorEvents {
+  let newest: { entry: Entry; texts: Map<string, Uint8Array> } | undefined;
   let restUntilMs = 0;
-  const statisticsOf = (entry: Entry) => {
+  const statisticsOf = (entry: Entry, isUrgent: boolean) => {
     const startMs = performance.now();
-    if (startMs < restUntilMs) return undefined;
+    if (startMs < restUntilMs && !isUrgent) return undefined;
     const found = entry.statistics(state.limits.statisticsSample);
     const endMs = performance.now();
-    restUntilMs = endMs + (endMs - startMs) * (1 / STATISTICS_SHARE - 1);
+    restUntilMs = Math.max(restUntilMs, endMs + (endMs - startMs) * (1 / STATISTICS_SHARE - 1));
     return found;
   };
-  return (entry, wants) => {
-    if (last?.entry !== entry) last = { entry, texts: new Map() };
-    const key = `${wants.stats}/${wants.data}`;
-    const made = last.texts.get(key);
-    if (made) return made;
+  const dataOf = (entry: Entry, wants: Wants, isUrgent: boolean) => {
     const event: Record<string, unknown> = { stream: streamJson(entry) };
     if (wants.stats) {
-      const found = statisticsOf(entry);
+      const found = statisticsOf(entry, isUrgent);
       if (found) event.stats = found;
       else event.statsOmitted = true;
     }
@@ -118,8 +129,22 @@ function makeEvents(state: GatewayState): (entry: Entry, wants: Wants) => Uint8A
         );
       else event.dataOmitted = true;
     }
-    const text = eventBytes("tensor", event, `${state.boot}-${entry.doneNumber}`);
-    last.texts.set(key, text);
-    return text;
+    return event;
+  };
+  return {
+    eventOf(entry, wants) {
+      if (newest?.entry !== entry) newest = { entry, texts: new Map() };
+      const key = `${wants.stats}/${wants.data}`;
+      const made = newest.texts.get(key);
+      if (made) return made;
+      const text = eventBytes("tensor", dataOf(entry, wants, false), `${state.boot}-${entry.doneNumber}`);
+      newest.texts.set(key, text);
+      return text;
+    },
+    lastEventOf(entry, wants) {
+      // Its id is that of now: who comes back with it has missed nothing of before.
+      const id = `${state.boot}-${state.recorder.doneCount}`;
+      return eventBytes("tensor", { ...dataOf(entry, wants, true), last: true }, id);
+    },
   };
 }

@@ -145,6 +145,20 @@ test("a topic shows statistics, a histogram and a heat map of its latest tensor"
   visit.clean();
 });
 
+test("a topic that nothing passes in any more shows the statistics of its latest tensor at once", {
+  skip,
+}, async () => {
+  await using visit = await (await open()).ready();
+  await visit.topic("once");
+  const { page } = visit;
+  const stats = (await page.locator(".stats > div").allInnerTexts()).map((text) => text.split(/\s*\n\s*/));
+  const figures = Object.fromEntries(stats) as Record<string, string>;
+  assert.deepEqual([figures.min, figures.max, figures.zeros], ["−1", "5", "2"]);
+  assert.equal(await page.locator(".histogram rect").count(), 32);
+  assert.match(await visit.textOf(".topic-view .note"), /4 elements.*; 0 seen here$/);
+  visit.clean();
+});
+
 test("a curl line that was copied runs in a shell", { skip }, async () => {
   await using visit = await (await open()).ready();
   const { page } = visit;

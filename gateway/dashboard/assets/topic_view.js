@@ -65,7 +65,7 @@ export class TopicView {
       h("div", {}, h("h3", {}, "Latest tensor"), this.#indices, this.#heatSaid, this.#heat.element),
     );
     this.#histogram.show(undefined);
-    this.#feed = new Feed(`/v1/topics/${encodeURIComponent(topic)}/events?stats=1`, {
+    this.#feed = new Feed(`/v1/topics/${encodeURIComponent(topic)}/events?stats=1&last=1`, {
       on: { tensor: (data) => this.#tensor(/** @type {TensorEvent} */ (data)) },
       broken: (problem) => {
         if (problem) setText(this.#said, `No live statistics: ${problem.message}`);
@@ -86,8 +86,8 @@ export class TopicView {
   }
 
   /** @param {TensorEvent} event */
-  #tensor({ stream, stats }) {
-    this.#seen++;
+  #tensor({ stream, stats, last }) {
+    if (!last) this.#seen++;
     if (stats) {
       FIGURES.forEach(([, text], index) => {
         const cell = this.#figures[index];

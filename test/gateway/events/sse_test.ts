@@ -98,3 +98,28 @@ test("events of topics resume with all that is listed, and count what is not", a
   assert.deepEqual(names(text), ["hello", "dropped", ...Array(20).fill("tensor")]);
   assert.ok(text.includes('data: {"count":5}'));
 });
+
+test("last=1 begins with the newest tensor that there was, and its id goes on from now", async () => {
+  using fake = fakeGateway();
+  const opened = async (path: string, headers: Record<string, string> = {}) =>
+    (await ask(fake.gateway, path, { headers })).body;
+  const isTold = (text: string) => /^event: tensor\n.+\n\n/m.test(text);
+  fake.node.pass("t/old", Uint8Array.of(1, 2, 3));
+  fake.node.pass("t/new", Uint8Array.of(4, 5));
+  fake.node.pass("other", Uint8Array.of(6));
+  const path = "/v1/topics/t%2F*/events?stats=1&last=1";
+  const text = await readUntil(await opened(path), isTold);
+  const [, id = "", data = "{}"] = /^id: (\S+)\nevent: tensor\ndata: (.+)$/m.exec(text) ?? [];
+  const told = JSON.parse(data) as { last: boolean; stream: { topic: string }; stats: { max: number } };
+  assert.deepEqual([told.last, told.stream.topic, told.stats.max], [true, "t/new", 5]);
+  assert.match(id, /-3$/);
+
+  fake.node.pass("t/late", Uint8Array.of(7));
+  const again = await readUntil(await opened(path, { "last-event-id": id }), isTold);
+  assert.match(again, /"topic":"t\/late"/);
+  assert.doesNotMatch(again, /"last"|dropped/);
+
+  const waiting = await opened("/v1/topics/none/events?last=1");
+  fake.node.pass("none", Uint8Array.of(8));
+  assert.doesNotMatch(await readUntil(waiting, isTold), /"last"/);
+});
