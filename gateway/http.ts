@@ -35,7 +35,14 @@ export interface RouteSpec<Q extends QuerySchema> {
   readonly answer: z.ZodType | readonly string[];
   /** Media types of the request's body. */
   readonly body?: readonly string[];
-  readonly bodyHeaders?: z.ZodObject;
+  /** Of the request. Accept is none: OpenAPI knows it by the media types of the answers. */
+  readonly headers?: z.ZodObject;
+  /** Of an answer that is no problem. */
+  readonly answerHeaders?: AnswerHeaders;
+  /** Answers Range: 206 beside 200, and 416. */
+  readonly inParts?: boolean;
+  /** 503 may also have the form of 200. */
+  readonly answersUnready?: boolean;
   /** Statuses of problems beside those of every route. */
   readonly problems?: readonly number[];
   /** Statuses without a document. */
@@ -45,6 +52,9 @@ export interface RouteSpec<Q extends QuerySchema> {
   /** Not told in the document: another spelling of a route that is. */
   readonly hidden?: boolean;
 }
+
+/** Name, and what it says. Each is there. */
+export type AnswerHeaders = Readonly<Record<string, string>>;
 
 /** Names in a path. */
 const PATH_TEXTS: Readonly<Record<string, string>> = {
@@ -90,7 +100,8 @@ function describe<Q extends QuerySchema>(app: GatewayApp, spec: RouteSpec<Q>): v
     description: PATH_TEXTS[name] ?? name,
     schema: { type: "string" as const, minLength: 1 },
   }));
-  const problems = [...new Set([...COMMON_PROBLEMS, ...(spec.problems ?? [])])].sort();
+  const statuses = [...COMMON_PROBLEMS, ...(spec.problems ?? []), ...(spec.inParts ? [416] : [])];
+  const problems = [...new Set(statuses)].sort();
   const answer: Record<string, { schema: z.ZodType | BodySchema }> = Array.isArray(spec.answer)
     ? Object.fromEntries(spec.answer.map((type: string) => [type, { schema: bodySchema(type) }]))
     : { "application/json": { schema: spec.answer as z.ZodType } };
@@ -103,7 +114,7 @@ function describe<Q extends QuerySchema>(app: GatewayApp, spec: RouteSpec<Q>): v
     ...(spec.scope === undefined ? {} : { description: `Scope: ${spec.scope}.` }),
     request: {
       ...(spec.query ? { query: spec.query } : {}),
-      ...(spec.bodyHeaders ? { headers: spec.bodyHeaders } : {}),
+      ...(spec.headers ? { headers: spec.headers } : {}),
       ...(spec.body
         ? {
             body: {
@@ -115,21 +126,47 @@ function describe<Q extends QuerySchema>(app: GatewayApp, spec: RouteSpec<Q>): v
     },
     ...(parameters.length > 0 ? { parameters } : {}),
     responses: {
-      200: { description: "OK", content: answer },
+      200: { description: "OK", content: answer, ...headersOf(spec) },
+      ...(spec.inParts
+        ? {
+            206: {
+              description: "The part that Range asks for",
+              content: answer,
+              ...headersOf(spec, { "Content-Range": "Which part of how many bytes" }),
+            },
+          }
+        : {}),
       // Of the HTTP server itself, which on some runtimes says nothing more.
+      408: { description: "The headers took too long" },
       431: { description: "The request line and headers are too large" },
-      ...Object.fromEntries((spec.empty ?? []).map((status) => [status, { description: "No content" }])),
+      ...Object.fromEntries(
+        (spec.empty ?? []).map((status) => [status, { description: "No content", ...headersOf(spec) }]),
+      ),
       ...Object.fromEntries(
         problems.map((status) => [
           status,
           {
             description: "Problem",
-            content: { "application/problem+json": { schema: problemSchema } },
+            content: {
+              "application/problem+json": { schema: problemSchema },
+              ...(status === 503 && spec.answersUnready ? answer : {}),
+            },
           },
         ]),
       ),
     },
   });
+}
+
+function headersOf({ answerHeaders }: { readonly answerHeaders?: AnswerHeaders }, more: AnswerHeaders = {}) {
+  const all = Object.entries({ ...answerHeaders, ...more });
+  if (all.length === 0) return {};
+  const schema = { type: "string" as const };
+  return {
+    headers: Object.fromEntries(
+      all.map(([name, description]) => [name, { description, required: true, schema }]),
+    ),
+  };
 }
 
 type BodySchema = { type?: "string"; format?: "binary" };

@@ -212,3 +212,7 @@ export const topicEventsQuery = z.object({
 });
 
 export const tokenQuery = z.object({ access_token: z.string().max(100).optional() });
+
+export const lastEventHeaders = z.object({
+  "last-event-id": z.string().optional().openapi({ description: "Goes on behind the event with this id" }),
+});

@@ -2,7 +2,7 @@
 import { type EventLog, eventBytes } from "../events/event_log.ts";
 import { EVENT_STREAM_TYPE, sseResponse } from "../events/sse.ts";
 import { addRoute, type GatewayApp, headOnly } from "../http.ts";
-import { tokenQuery } from "../schemas.ts";
+import { lastEventHeaders, tokenQuery } from "../schemas.ts";
 import type { GatewayState } from "../state.ts";
 import { timeText } from "../traffic/json.ts";
 
@@ -19,6 +19,7 @@ export function addEventRoutes(app: GatewayApp, state: GatewayState): void {
       scope: "tap",
       tokenInQuery: true,
       query: tokenQuery,
+      headers: lastEventHeaders,
       answer: ["text/event-stream"],
       timedAs: null,
     },

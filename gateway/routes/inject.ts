@@ -16,9 +16,13 @@ const BODY_TYPES = [
   "application/octet-stream",
   "application/json",
 ];
-const bodyHeaders = z.object({
+const headers = z.object({
   "asoc-dtype": z.string().optional().openapi({ description: "Of raw bytes, such as float32" }),
   "asoc-shape": z.string().optional().openapi({ description: "Of raw bytes, such as 3,224,224" }),
+  "asoc-priority": sendQuery.shape.priority.openapi({ description: "As the query; it wins over the header" }),
+  "asoc-deadline-ms": sendQuery.shape.deadlineMs,
+  "asoc-digest": sendQuery.shape.digest,
+  "asoc-metadata": z.string().optional().openapi({ description: "JSON of at most 8,192 bytes" }),
 });
 
 type SendQuery = z.output<typeof sendQuery>;
@@ -29,7 +33,7 @@ export function addInjectRoutes(app: GatewayApp, state: GatewayState): void {
     method: "post" as const,
     scope: "inject" as const,
     body: BODY_TYPES,
-    bodyHeaders,
+    headers,
     query: sendQuery,
     answer: resultsSchema,
     problems: [404, 408, 413, 415, 502],

@@ -20,6 +20,7 @@ export function addNodeRoutes(app: GatewayApp, state: GatewayState): void {
       tag: "node",
       scope: undefined,
       answer: healthSchema,
+      answersUnready: true,
     },
     (c) => {
       const { ready } = state;

@@ -7,7 +7,7 @@ import { dataQuery, streamSchema, streamsQuery, streamsSchema } from "../schemas
 import type { GatewayState } from "../state.ts";
 import type { Entry } from "../traffic/entry.ts";
 import { streamJson } from "../traffic/json.ts";
-import { gone, tensorResponse } from "./tensor_response.ts";
+import { gone, TENSOR_ROUTE, tensorResponse } from "./tensor_response.ts";
 
 const DEFAULT_ROWS = 100;
 
@@ -70,8 +70,8 @@ export function addStreamRoutes(app: GatewayApp, state: GatewayState): void {
         scope: "read",
         query: dataQuery,
         answer: format === undefined ? TENSOR_TYPES : [MEDIA_TYPES[format]],
-        problems: [404, 406, 409, 410, 416],
-        empty: [304],
+        ...TENSOR_ROUTE,
+        problems: [404, 406, 409, 410],
         timedAs: "tensor",
       },
       (c, { slice }) => tensorResponse(c, state, findStream(state, pathText(c, "id")), format, slice),

@@ -3,7 +3,7 @@ import { eventBytes, numberOf } from "../events/event_log.ts";
 import { EVENT_STREAM_TYPE, sseResponse } from "../events/sse.ts";
 import { clientGlob } from "../events/tensor_feed.ts";
 import { addRoute, type GatewayApp, headOnly, pathText } from "../http.ts";
-import { topicEventsQuery } from "../schemas.ts";
+import { lastEventHeaders, topicEventsQuery } from "../schemas.ts";
 import type { GatewayState } from "../state.ts";
 import type { Entry } from "../traffic/entry.ts";
 import { streamJson } from "../traffic/json.ts";
@@ -24,6 +24,7 @@ export function addTensorEventRoutes(app: GatewayApp, state: GatewayState): void
       scope: "tap",
       tokenInQuery: true,
       query: topicEventsQuery,
+      headers: lastEventHeaders,
       answer: ["text/event-stream"],
       timedAs: null,
     },

@@ -1,4 +1,5 @@
 /** The bytes of a remembered tensor as a response. */
+import { z } from "@hono/zod-openapi";
 import { GatewayError } from "../errors.ts";
 import { formatFor, isUnchanged, rangeOf } from "../formats/negotiate.ts";
 import { type Format, represent } from "../formats/representation.ts";
@@ -8,6 +9,26 @@ import type { Entry } from "../traffic/entry.ts";
 import { timeText } from "../traffic/json.ts";
 import type { Capture } from "../traffic/recent.ts";
 import { downloadBody } from "./download_body.ts";
+
+/** How a route that answers with a tensor describes itself. */
+export const TENSOR_ROUTE = {
+  headers: z.object({
+    range: z.string().optional().openapi({ description: "One range, such as bytes=0-1023" }),
+    "if-range": z.string().optional().openapi({ description: "The range, if this is still the ETag" }),
+    "if-none-match": z.string().optional().openapi({ description: "304 if this is still the ETag" }),
+  }),
+  answerHeaders: {
+    ETag: "Strong: the same tensor in the same form has the same",
+    "Accept-Ranges": "bytes",
+    "Asoc-Dtype": "Empty: bytes without a type",
+    "Asoc-Shape": "Of what is given, after slicing, such as 3,224,224",
+    "Asoc-Topic": "Percent-encoded",
+    "Asoc-Peer": "The stream's peer",
+    "Asoc-Stream": "The stream's id",
+  },
+  inParts: true,
+  empty: [304],
+} as const;
 
 /** Up to this the whole body is handed over in one piece. */
 const ONE_PIECE_BYTES = 256 * 1024;

@@ -15,7 +15,7 @@ import { dataQuery, nextQuery, topicsSchema } from "../schemas.ts";
 import type { GatewayState } from "../state.ts";
 import type { Entry } from "../traffic/entry.ts";
 import { topicJson } from "../traffic/json.ts";
-import { tensorResponse } from "./tensor_response.ts";
+import { TENSOR_ROUTE, tensorResponse } from "./tensor_response.ts";
 
 export function addTopicRoutes(app: GatewayApp, state: GatewayState): void {
   addRoute(
@@ -47,8 +47,8 @@ export function addTopicRoutes(app: GatewayApp, state: GatewayState): void {
         scope: "read",
         query: dataQuery,
         answer,
-        problems: [404, 406, 409, 410, 416],
-        empty: [304],
+        ...TENSOR_ROUTE,
+        problems: [404, 406, 409, 410],
         timedAs: "tensor",
       },
       (c, { slice }) => tensorResponse(c, state, latest(state, pathText(c, "topic")), format, slice),
@@ -64,6 +64,7 @@ export function addTopicRoutes(app: GatewayApp, state: GatewayState): void {
         scope: "read",
         query: nextQuery,
         answer,
+        ...TENSOR_ROUTE,
         problems: [406, 410, 504],
         timedAs: null,
       },
