@@ -65,7 +65,7 @@ export function addTopicRoutes(app: GatewayApp, state: GatewayState): void {
         query: nextQuery,
         answer,
         ...TENSOR_ROUTE,
-        problems: [406, 410, 504],
+        problems: [406, 504],
         timedAs: null,
       },
       (c, { slice, timeoutMs }) =>
@@ -96,28 +96,44 @@ async function next(
     throw new GatewayError(503, "GATEWAY_TOO_MANY_CLIENTS", "Too many requests wait for a tensor");
   const waitMs = Math.min(timeoutMs, state.limits.maxWaitMs);
   const topic = pathText(c, "topic");
+  let passed = 0;
   state.waiters++;
   try {
     const signals = [...(c.env?.left ? [c.env.left] : []), state.closing.signal, AbortSignal.timeout(waitMs)];
-    const entry = await nextOf(state, topic, AbortSignal.any(signals));
+    const { entry, unkept } = await nextOf(state, topic, AbortSignal.any(signals));
     if (entry) return tensorResponse(c, state, entry, format, slice);
+    passed = unkept;
   } finally {
     state.waiters--;
   }
   if (state.closing.signal.aborted) throw new GatewayError(503, "GATEWAY_CLOSED", "The gateway is closing");
-  throw new GatewayError(504, "GATEWAY_TIMEOUT", `No tensor came within ${waitMs} ms`);
+  const but = passed === 0 ? "" : ` that was kept; ${passed} came too fast, or were too large`;
+  throw new GatewayError(504, "GATEWAY_TIMEOUT", `No tensor came within ${waitMs} ms${but}`);
 }
 
-/** Undefined: the signal was first. */
-function nextOf(state: GatewayState, topic: string, signal: AbortSignal): Promise<Entry | undefined> {
+interface Next {
+  /** Undefined: the signal was first. */
+  readonly entry: Entry | undefined;
+  /** Those before it whose bytes cannot be had. */
+  readonly unkept: number;
+}
+
+function nextOf(state: GatewayState, topic: string, signal: AbortSignal): Promise<Next> {
   return new Promise((resolve) => {
+    let unkept = 0;
     const settle = (entry: Entry | undefined) => {
       stop();
       signal.removeEventListener("abort", give);
-      resolve(entry);
+      resolve({ entry, unkept });
     };
     const give = () => settle(undefined);
-    const stop = state.feed.listen((one) => one === topic, settle);
+    const stop = state.feed.listen(
+      (one) => one === topic,
+      (entry) => {
+        if (entry.available) settle(entry);
+        else unkept++;
+      },
+    );
     signal.addEventListener("abort", give, { once: true });
     if (signal.aborted) give();
   });
