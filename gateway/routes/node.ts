@@ -1,5 +1,5 @@
 /** The node and its peers. */
-import { formatAddress, VERSION } from "../../src/mod.ts";
+import { formatAddress, type Peer, VERSION } from "../../src/mod.ts";
 import { GatewayError } from "../errors.ts";
 import { addRoute, type GatewayApp, jsonResponse, pathText, scopesOf } from "../http.ts";
 import { healthSchema, historySchema, nodeSchema, peerSchema, peersSchema } from "../schemas.ts";
@@ -121,15 +121,19 @@ export function addNodeRoutes(app: GatewayApp, state: GatewayState): void {
   );
 }
 
-/** Throws GATEWAY_UNKNOWN_PEER, and GATEWAY_BAD_REQUEST for what fits several. */
-export function findPeer(state: GatewayState, text: string) {
-  let peer: ReturnType<typeof state.node.findPeer>;
+/** Undefined: none of the connected ones. Throws GATEWAY_BAD_REQUEST for what fits several. */
+export function lookUpPeer({ node }: GatewayState, text: string): Peer | undefined {
   try {
-    peer = state.node.findPeer(text);
+    return node.findPeer(text);
   } catch (error) {
     const why = error instanceof RangeError ? error.message : "it is none";
     throw new GatewayError(400, "GATEWAY_BAD_REQUEST", `Cannot find peer: ${why}`);
   }
+}
+
+/** Throws GATEWAY_UNKNOWN_PEER, and GATEWAY_BAD_REQUEST for what fits several. */
+export function findPeer(state: GatewayState, text: string): Peer {
+  const peer = lookUpPeer(state, text);
   if (peer) return peer;
   const shown = JSON.stringify(text.slice(0, 100));
   throw new GatewayError(404, "GATEWAY_UNKNOWN_PEER", `No peer ${shown} is connected`);

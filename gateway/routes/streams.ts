@@ -7,6 +7,7 @@ import { dataQuery, streamSchema, streamsQuery, streamsSchema } from "../schemas
 import type { GatewayState } from "../state.ts";
 import type { Entry } from "../traffic/entry.ts";
 import { streamJson } from "../traffic/json.ts";
+import { lookUpPeer } from "./node.ts";
 import { gone, TENSOR_ROUTE, tensorResponse } from "./tensor_response.ts";
 
 const DEFAULT_ROWS = 100;
@@ -27,13 +28,15 @@ export function addStreamRoutes(app: GatewayApp, state: GatewayState): void {
       answer: streamsSchema,
     },
     (_, { peer, topic, direction, state: wanted, limit = DEFAULT_ROWS }) => {
+      const peerId = peer === undefined ? undefined : (lookUpPeer(state, peer)?.id ?? peer);
       const matches = topic === undefined ? undefined : clientGlob(topic);
       const rows: ReturnType<typeof streamJson>[] = [];
       const nowMs = Date.now();
       for (const entry of recorder.newestFirst()) {
         if (rows.length >= limit) break;
         const { stream } = entry;
-        if (peer !== undefined && stream.peer.id !== peer && stream.peer.dialledAs !== peer) continue;
+        const isOther = stream.peer.id !== peerId && stream.peer.dialledAs !== peer;
+        if (peer !== undefined && isOther) continue;
         if (direction !== undefined && stream.direction !== direction) continue;
         if (wanted !== undefined && stream.state !== wanted) continue;
         if (matches && !matches(stream.topic)) continue;

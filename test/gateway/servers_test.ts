@@ -193,6 +193,9 @@ for (const runtime of RUNTIMES) {
       assert.equal(row.topic, "listed/one");
       assert.deepEqual(await getJson(`${near}/v1/streams/${row.id}`), row);
       assert.deepEqual(await streams(near, "peer=nobody"), []);
+      const { id } = pair.far;
+      for (const peer of [id, id.slice(0, 13), id.toUpperCase().replaceAll("-", "")])
+        assert.deepEqual(await streams(near, `topic=listed/*&limit=1&peer=${peer}`), [row], peer);
       assert.equal(
         (await problemOf(await fetch(`${near}/v1/streams/999999`))).code,
         "GATEWAY_UNKNOWN_STREAM",
