@@ -189,6 +189,76 @@ def as_json():
         same_array(f"back/{name}", a, load(f"back/{name}"))
 
 
+def events(glob):
+    """The events of a gateway's topics as they come, from its greeting on."""
+    url = f"{FAR}/v1/topics/{urllib.parse.quote(glob, safe='')}/events?stats=1"
+    response = urllib.request.urlopen(url, timeout=30)
+    name = None
+    for line in response:
+        text = line.decode().rstrip("\n")
+        if text.startswith("event: "):
+            name = text[7:]
+        elif text.startswith("data: "):
+            yield name, json.loads(text[6:])
+
+
+def close(what, expected, got):
+    # Sums in another order differ in their last bits.
+    same(f"{what}: {got} for {expected}", True, abs(got - expected) <= 1e-12 * max(1.0, abs(expected)))
+
+
+def statistics_of(what, a, stats):
+    x = a.astype(np.float64).ravel()
+    n = x.size
+    step = -(-n // 65536)
+    k = np.arange(n // step)
+    x = x[k * step + (k * 40503) % step]
+    finite = x[np.isfinite(x)]
+    same(f"{what}, count", n, stats["count"])
+    same(f"{what}, sampled", x.size, stats["sampled"])
+    same(f"{what}, nan", int(np.isnan(x).sum()), stats["nan"])
+    same(f"{what}, inf", int(np.isinf(x).sum()), stats["inf"])
+    same(f"{what}, zeros", int((finite == 0).sum()), stats["zeros"])
+    same(f"{what}, min", finite.min(), stats["min"])
+    same(f"{what}, max", finite.max(), stats["max"])
+    same(f"{what}, maxAbs", np.abs(finite).max(), stats["maxAbs"])
+    close(f"{what}, mean", finite.mean(), stats["mean"])
+    close(f"{what}, std", finite.std(), stats["std"])
+    close(f"{what}, l1", np.abs(finite).sum(), stats["l1"])
+    close(f"{what}, l2", np.sqrt((finite**2).sum()), stats["l2"])
+    low, high = finite.min(), finite.max()
+    width = (high - low) / 32
+    bins = np.minimum(31, np.floor((finite - low) / width)).astype(int) if width > 0 else np.zeros(finite.size, int)
+    same(f"{what}, histogram", np.bincount(bins, minlength=32).tolist(), stats["histogram"]["counts"])
+    same(f"{what}, its ends", [low, high], [stats["histogram"]["from"], stats["histogram"]["to"]])
+
+
+def statistics():
+    random = np.random.default_rng(5)
+    strange = random.normal(size=1000).astype(np.float32)
+    strange[[3, 30, 300]] = [np.nan, np.inf, -np.inf]
+    arrays = {
+        "normal": random.normal(3, 2, (50, 40)).astype(np.float32),
+        "strange": strange,
+        "half": random.normal(size=999).astype(np.float16),
+        "double": random.normal(0, 1e100, 4321),
+        "bytes": random.integers(0, 255, 10_000).astype(np.uint8),
+        "signed": random.integers(-1000, 1000, (7, 11, 13)).astype(np.int32),
+        "same": np.full(100, 2.5),
+        "large": random.normal(size=(700, 300)).astype(np.float32),
+    }
+    told = events("stats/*")
+    same("greeting", "hello", next(told)[0])
+    for name, a in arrays.items():
+        for _ in range(1000):
+            post(f"stats/{name}", npy(a))
+            kind, event = next(told)
+            if "stats" in event:
+                break  # else it was not its turn: at most a tenth of the time goes into statistics
+        same(f"{name}, event", "tensor", kind)
+        statistics_of(name, a, event["stats"])
+
+
 def main():
     # As the README has it.
     post("digits", npy(np.arange(10.0)))
@@ -196,7 +266,7 @@ def main():
     latest("digits", ".npy")
     a = np.load(io.BytesIO(urllib.request.urlopen(f"{topics}/digits/latest.npy").read()))
     same("two lines", list(range(10)), a.tolist())
-    for part in (by_npy, big_endian, by_safetensors, by_headers, slices, as_json):
+    for part in (by_npy, big_endian, by_safetensors, by_headers, slices, as_json, statistics):
         part()
     json.dump({"event": "done", "checks": count, "wrong": wrong[:20]}, sys.stdout)
     print()
