@@ -25,8 +25,11 @@ export interface Problem {
 export class GatewayPair implements AsyncDisposable {
   readonly near: Served;
   readonly far: Served;
+  /** Of both nodes. */
+  readonly key: string;
 
-  private constructor(near: Served, far: Served) {
+  private constructor(near: Served, far: Served, key: string) {
+    this.key = key;
     this.near = near;
     this.far = far;
   }
@@ -40,7 +43,7 @@ export class GatewayPair implements AsyncDisposable {
     const key = randomBytes(32).toString("hex");
     const far = await start(runtime, key, [], {});
     const near = await start(runtime, key, [far.address], options);
-    const pair = new GatewayPair(near, far);
+    const pair = new GatewayPair(near, far, key);
     const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
     for (const { url } of [near, far]) {
       for (;;) {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { SseClient } from "../../../gateway/events/sse.ts";
-import { ask, fakeGateway } from "../stub_node.ts";
+import { ask, fakeGateway, PEER } from "../stub_node.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -122,4 +122,24 @@ test("last=1 begins with the newest tensor that there was, and its id goes on fr
   const waiting = await opened("/v1/topics/none/events?last=1");
   fake.node.pass("none", Uint8Array.of(8));
   assert.doesNotMatch(await readUntil(waiting, isTold), /"last"/);
+});
+
+test("a client with nothing to hear gets a comment at each heartbeat, and one with events none between", async () => {
+  using fake = fakeGateway({ limits: { heartbeatMs: 5 } });
+  const { body } = await ask(fake.gateway, "/v1/topics/quiet/events");
+  const text = await readUntil(body, (all) => all.split(": still here\n\n").length > 3);
+  assert.deepEqual(names(text), ["hello"]);
+  assert.equal(fake.gateway.state.sse.size, 0, "who has gone is beaten for no more");
+});
+
+test("a peer that is named is told with what it was before", async () => {
+  using fake = fakeGateway();
+  const { body } = await ask(fake.gateway, "/v1/events");
+  fake.node.emit({ kind: "named", peer: PEER, was: "10.0.0.1:9000" });
+  const text = await readUntil(body, (all) => /^event: peer\n.+\n\n/m.test(all));
+  const data = JSON.parse(/^event: peer\ndata: (.+)$/m.exec(text)?.[1] ?? "{}") as Record<string, unknown>;
+  assert.deepEqual(
+    [data.kind, data.was, (data.peer as { id: string }).id],
+    ["named", "10.0.0.1:9000", PEER.id],
+  );
 });
