@@ -1,4 +1,4 @@
-/** The tour of the gateway in README.md: every line of its first block, run as it stands but for ports and places. */
+/** The tour of the gateway in README.md: its lines of shell and Python, run as they stand but for ports and places. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { encodeNpyHeader, parseDType } from "../../src/mod.ts";
+import { SKIP_WITHOUT_PYTHON, VENV_PYTHON } from "../interop/python.ts";
 import { Process, ROOT } from "../support/process.ts";
 
 const NODE = join(ROOT, "node_modules", ".bin", "node");
@@ -19,6 +20,15 @@ function blockAfter(heading: string): string[] {
     .split("\n")
     .map((line) => line.replace(/ +#.*$/, "").trim())
     .filter(Boolean);
+}
+
+/** The section's blocks of a language, as they stand. */
+function blocksOf(heading: string, language: string): string[] {
+  const readme = readFileSync(join(ROOT, "README.md"), "utf8");
+  const section = readme.slice(readme.indexOf(heading)).split(/^## /m)[1] ?? "";
+  return [...section.matchAll(/^```(\w*)\n([\s\S]+?)^```$/gm)]
+    .filter(([, name]) => name === language)
+    .map(([, , text = ""]) => text);
 }
 
 /** The words of a line such as "asoc serve --out received". */
@@ -57,7 +67,50 @@ test("every line of the README's tour of the gateway works with real curl", asyn
       if (isEndless) assert.match(stdout, /^event: hello$/m, line);
       if (line.includes("--data-binary")) assert.match(stdout, /"ok":true.+"delivery":"verified"/, line);
     }
+    if (!SKIP_WITHOUT_PYTHON) {
+      const text = blocksOf("## Gateway", "python").join("").replaceAll("http://127.0.0.1:8080", String(url));
+      assert.equal(text.trim().split("\n").length, 4);
+      const { status, stderr } = spawnSync(VENV_PYTHON, ["-c", text], { encoding: "utf8" });
+      assert.equal(status, 0, stderr);
+      const reversed = await fetch(`${url}/v1/topics/reversed/latest.bin`);
+      const rows = Array.from({ length: 8 }, (_, row) => [...digits.subarray(8 * row, 8 * row + 8)]);
+      assert.deepEqual([...new Float32Array(await reversed.arrayBuffer())], rows.reverse().flat());
+    }
     assert.deepEqual(readFileSync(join(folder, "latest.npy")), readFileSync(join(folder, "digits.npy")));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("the README's token opens a gateway to other machines, and nothing else does", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "asoc-readme-"));
+  try {
+    const [block = ""] = blocksOf("## Gateway", "").filter((text) => text.startsWith("asoc token"));
+    const [token = "", serve = "", curl = ""] = block.split("\n").map((line) => line.replace(/ +#.*$/, ""));
+    const env = { ASOC_API_KEY: "9".repeat(32) + "a".repeat(32), HOME: folder };
+    await using making = new Process([NODE, CLI, ...wordsOf(token)], { env, cwd: folder });
+    assert.equal(await making.exitWithin(), 0);
+    const [TOKEN = ""] = /asoc_\w+/.exec(making.stdout) ?? [];
+    // On loopback: the test opens no port to others.
+    const words = wordsOf(serve).map((word) => (word === "0.0.0.0:8080" ? "127.0.0.1:0" : word));
+    assert.ok(words.includes("127.0.0.1:0"), serve);
+    await using serving = new Process([NODE, CLI, ...words, "--port", "0", ...LOCAL, "--json"], {
+      env,
+      cwd: folder,
+    });
+    const { url } = await serving.waitFor((event) => event.event === "gateway");
+    const { port } = new URL(String(url));
+    const run = (value: string) => {
+      const command = curl
+        .replace("gpu1:8080", `gpu1:${port}`)
+        .replace("curl ", `curl -sS -m 20 --resolve gpu1:${port}:127.0.0.1 `);
+      return spawnSync("sh", ["-c", command], {
+        encoding: "utf8",
+        env: { ...process.env, TOKEN: value },
+      }).stdout;
+    };
+    assert.equal(run(TOKEN), '{"peers":[]}');
+    assert.match(run(`${TOKEN}x`), /"code":"GATEWAY_UNAUTHORIZED"/);
   } finally {
     rmSync(folder, { recursive: true });
   }
