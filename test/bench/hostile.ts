@@ -15,6 +15,8 @@ const HELD_BYTES = 32 * MiB;
 const BUDGET_BYTES = 512 * MiB;
 /** An attack goes on so long before it is measured. */
 const WARM_MS = 300;
+/** Who has moved nothing for so long stands still. */
+const STILL_MS = 100;
 
 interface Attack {
   readonly says: string;
@@ -61,6 +63,21 @@ interface Victims {
   readonly sinkPort: number;
 }
 
+/** Until its share is used up the attacker is a peer like others, and has its part of the throughput. */
+async function standsStill(victim: Role): Promise<void> {
+  const progress = async () => {
+    const { memoryUsedBytes, payloadBytesIn } = await victim.ask({ cmd: "stats" }, "stats");
+    return { usedBytes: Number(memoryUsedBytes), inBytes: Number(payloadBytesIn) };
+  };
+  let last = await progress();
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, STILL_MS));
+    const now = await progress();
+    if (now.usedBytes >= 0.75 * BUDGET_BYTES - HELD_BYTES && now.inBytes === last.inBytes) return;
+    last = now;
+  }
+}
+
 /** Throughput while the attack goes on against the node, or against the bare server at `perSecond`; and what was done a second. */
 async function under(
   { name }: Attack,
@@ -75,10 +92,7 @@ async function under(
     const role = await start();
     await using _ = role.process;
     role.tell({ cmd: "send", port: victim.port, tensorBytes: HELD_BYTES, count: 1000, frameBytes: MiB });
-    // Until its share is used up it is a peer like others, and has its part of the throughput.
-    let usedBytes = 0;
-    while (usedBytes < 0.75 * BUDGET_BYTES - HELD_BYTES)
-      usedBytes = Number((await victim.ask({ cmd: "stats" }, "stats")).memoryUsedBytes);
+    await standsStill(victim);
     return { rate: (await measure(pair, load)).bytesPerSecond, perSecond: 0 };
   }
   const role = await Role.start(Process.script("node", "test/bench/roles/attacker.ts", []));
@@ -145,7 +159,7 @@ async function rowOf(
 /** Node.js to Node.js, with the attacks one after another. */
 export async function hostile(full: boolean, rounds: number, say: (text: string) => void): Promise<Section> {
   const rows: Row[] = [];
-  for (const attack of ATTACKS) rows.push(await rowOf(attack, full ? 17 : 5, rounds, say));
+  for (const attack of ATTACKS) rows.push(await rowOf(attack, full ? 17 : 9, rounds, say));
   const text = ({ median, low, high }: Spread, scale = 1) =>
     `${(median / scale).toFixed(2)} (${(low / scale).toFixed(2)}-${(high / scale).toFixed(2)})`;
   return {

@@ -174,7 +174,9 @@ for (const { part, rounds } of plan) {
     const found = await measured(part, rounds);
     fresh = merge(fresh, found);
     kept = merge(kept, found);
-    files = writeReport(kept, jsonFile);
+    files = writeReport(kept, jsonFile); // at once: a long run may be ended
+    say("");
+    process.stderr.write(`${elapsedText()} ${part}: ${found.made.seconds.toFixed(0)} s\n`);
   } catch (error) {
     say("");
     process.stderr.write(`${part}: ${error instanceof Error ? error.stack : String(error)}\n`);
