@@ -18,6 +18,7 @@ export interface TensorSideOptions {
   readonly pools?: { readonly dialler?: BufferPool; readonly acceptor?: BufferPool };
   readonly bootEpoch?: number;
   readonly firstStreamIds?: { readonly dialler?: number; readonly acceptor?: number };
+  readonly takesTensors?: { readonly dialler?: boolean; readonly acceptor?: boolean };
   readonly books?: { readonly dialler?: TransferBook; readonly acceptor?: TransferBook };
 }
 
@@ -77,7 +78,12 @@ export class TensorSide {
         limits: this.#limits,
         crypto: testCrypto(++seeds),
         pool: this.pool,
-        x1: { communityHash: new Uint8Array(8), bootEpoch: options.bootEpoch ?? 1, tensors: true },
+        x1: {
+          communityHash: new Uint8Array(8),
+          bootEpoch: options.bootEpoch ?? 1,
+          tensors: true,
+          takesTensors: options.takesTensors?.[role] ?? true,
+        },
         ...(book ? { bookOf: () => book } : {}),
         ...(firstStreamId === undefined ? {} : { firstStreamId }),
       },

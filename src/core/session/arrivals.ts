@@ -9,6 +9,7 @@ import { connectionLost, incomplete, tooSlow } from "./faults.ts";
 import { Inbound } from "./inbound.ts";
 import type { ByteQuota, InboundContext } from "./inbound_context.ts";
 import { InboundTensors } from "./inbound_tensors.ts";
+import { maxStreamsOf } from "./negotiation.ts";
 import { ReaderPause } from "./reader_pause.ts";
 import type { RecordSender } from "./record_sender.ts";
 import type { SessionEvents } from "./session_events.ts";
@@ -66,15 +67,24 @@ export class Arrivals {
 
   /** Tensor streams take the place of those of v1. */
   useTensors(peer: CapsRecord): void {
-    const { role, limits, crypto, bookOf } = this.#config;
+    const { role, limits, crypto, bookOf, x1 } = this.#config;
+    const maxStreams = x1 ? maxStreamsOf(x1, limits) : limits.maxInboundStreams;
     const events = this.#events;
-    this.#tensors = new InboundTensors(role, this.#context, limits, crypto, bookOf?.(peer.uuid) ?? NO_BOOK, {
-      started: (stream) => events.emit({ kind: "stream", stream }),
-      resumed: (stream) => events.emit({ kind: "resumed", stream }),
-      changed: (stream) => events.signal(stream),
-      failed: (streamId, error) => events.emit({ kind: "streamFailed", streamId, error }),
-      say: (streamId, record) => this.#sender.say(streamId, record),
-    });
+    this.#tensors = new InboundTensors(
+      role,
+      this.#context,
+      limits,
+      maxStreams,
+      crypto,
+      bookOf?.(peer.uuid) ?? NO_BOOK,
+      {
+        started: (stream) => events.emit({ kind: "stream", stream }),
+        resumed: (stream) => events.emit({ kind: "resumed", stream }),
+        changed: (stream) => events.signal(stream),
+        failed: (streamId, error) => events.emit({ kind: "streamFailed", streamId, error }),
+        say: (streamId, record) => this.#sender.say(streamId, record),
+      },
+    );
     this.#streams = this.#tensors;
   }
 

@@ -40,7 +40,7 @@ import { StreamDeadlines } from "./stream_deadlines.ts";
 import { beginTransfer, type TransferBook } from "./transfer_book.ts";
 
 export class InboundTensors {
-  readonly #limits: Limits;
+  readonly #maxStreams: number;
   readonly #crypto: Pick<Crypto, "crc32" | "sha256Stream">;
   readonly #events: InboundTensorEvents;
   readonly #book: TransferBook;
@@ -59,17 +59,18 @@ export class InboundTensors {
   #stale: InboundTensor | undefined;
   #bytes = 0;
 
-  /** `role` is ours. */
+  /** `role` is ours; `maxStreams` is what CAPS has said. */
   constructor(
     role: "dialler" | "acceptor",
     session: InboundContext,
     limits: Limits,
+    maxStreams: number,
     crypto: Pick<Crypto, "crc32" | "sha256Stream">,
     book: TransferBook,
     events: InboundTensorEvents,
   ) {
     this.#parity = role === "dialler" ? 0 : 1;
-    this.#limits = limits;
+    this.#maxStreams = maxStreams;
     this.#crypto = crypto;
     this.#book = book;
     this.#events = events;
@@ -207,7 +208,7 @@ export class InboundTensors {
   }
 
   #begin(id: number, record: OpenRecord, nowMs: number): void {
-    const limit = this.#limits.maxInboundStreams;
+    const limit = this.#maxStreams;
     if (this.#open.size + this.#skipped.size >= limit) throw tooManyStreams(id, limit);
     const description = describeOpen(record);
     // Now, and not when its reader hears of it: a small tensor is whole, and confirmed, by then.

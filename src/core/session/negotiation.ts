@@ -44,6 +44,13 @@ export interface X1Config {
   readonly takesTensors?: boolean;
 }
 
+const MAX_U16 = 0xffff;
+
+/** How many streams of the other side may be open at once, as CAPS says it. */
+export function maxStreamsOf({ takesTensors }: X1Config, { maxInboundStreams }: Limits): number {
+  return takesTensors === false ? 0 : Math.min(MAX_U16, maxInboundStreams);
+}
+
 export interface NegotiationConfig {
   readonly role: ProofRole;
   readonly nodeId: Uint8Array;
@@ -58,7 +65,6 @@ export interface NegotiationConfig {
 }
 
 const NO_BINDING = new Uint8Array(0);
-const MAX_U16 = 0xffff;
 const MAX_U32 = 0xffff_ffff;
 
 export class Negotiation {
@@ -96,7 +102,7 @@ export class Negotiation {
       kind: "caps",
       extVersion: EXT_VERSION,
       keepaliveS: Math.max(1, Math.min(255, Math.floor(this.#config.keepaliveMs / 1000))),
-      maxStreams: x1.takesTensors === false ? 0 : Math.min(MAX_U16, limits.maxInboundStreams),
+      maxStreams: maxStreamsOf(x1, limits),
       maxFrameBytes: Math.min(MAX_U32, limits.maxPayloadBytes),
       initialCreditBytes: Math.min(MAX_U32, limits.initialCreditBytes),
       capabilities: (x1.tensors ? Capability.TENSORS : 0) | (x1.rotation ? Capability.ROTATION : 0),

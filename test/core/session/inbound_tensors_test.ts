@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DEFAULT_LIMITS, KiB } from "../../../src/core/limits.ts";
 import { BufferPool } from "../../../src/core/tensor/buffer_pool.ts";
+import { StreamCode } from "../../../src/core/wire/records/reset.ts";
 import { patternBytes } from "../../support/core_crypto.ts";
 import { data } from "../../support/core_frames.ts";
 import { TensorPair } from "../../support/tensor_pair.ts";
@@ -89,4 +90,13 @@ test("InboundTensors says that a cancelled stream has ended, so that nobody keep
   assert.ok(pair.acceptor.events.some((event) => event.kind === "readable" && event.stream === stream));
   assert.deepEqual([sent.error?.code, sent.reset?.code], ["ASOC_STOPPED", 1]);
   assert.equal(pair.acceptor.pool.usedBytes, 0);
+});
+
+test("InboundTensors of a side that takes none stops an OPEN that comes all the same", () => {
+  const pair = new TensorPair({ takesTensors: { acceptor: false } });
+  const { dialler, acceptor } = pair;
+  dialler.mute = true;
+  pair.inject(dialler, dialler.control(1, { ...MINIMAL_OPEN, totalBytes: 100 }));
+  assert.equal(acceptor.said("stop")[0]?.code, StreamCode.TOO_LARGE);
+  assert.deepEqual([acceptor.streams.length, acceptor.closedWith()], [0, undefined]);
 });
