@@ -15,7 +15,7 @@ from x1_open import Open
 from x1_outbound import Outbound, OutStream
 from x1_wire import ACCEPT, CONTROL, DATA, END, HEADER, HELLO, FrameReader, make_frame
 
-ALL_STREAMS, SHUTDOWN = 0xFFFF_FFFF, 2
+SHUTDOWN = 2
 ELSEWHERE = {1, 3, 4}  # codes of GOAWAY after which what waits goes on with the same peer
 MAX_WAITING = 64  # CONTROL frames, above which PING is not answered
 TO_INBOUND = {Open, rec.Close, rec.Reset, rec.Blocked, rec.ResumeQuery}
@@ -258,7 +258,7 @@ class Session:
         if self.outbound:
             self.ping = self.node.random(8), self.node.now_ms()
             self.goaway_ping = self.ping[0]
-            self.say(0, rec.Goaway(ALL_STREAMS, 0, code), rec.Ping(*self.ping))
+            self.say(0, rec.Goaway(self.inbound.last_id if self.inbound else 0, 0, code), rec.Ping(*self.ping))
 
     # --- Ends
 
