@@ -20,6 +20,7 @@ import { type KeyNews, type KeyPeer, keyPeerOf, keyPeersOf } from "./key_peer.ts
 import { whoMakesRoom } from "./make_room.ts";
 import type { NodeConfig } from "./node_events.ts";
 import { type Outgoing, unknownPeer } from "./outgoing.ts";
+import { ReadShares } from "./read_shares.ts";
 import { Resuming } from "./resuming.ts";
 import { ConnectionRoads } from "./roads.ts";
 import type { Address, Conn, Runtime, TlsListen } from "./runtime.ts";
@@ -61,6 +62,7 @@ export class Connections {
   readonly #admission: Admission;
   readonly #pool: BufferPool;
   readonly #accounts: MemoryAccounts;
+  readonly #readShares: ReadShares;
   readonly #callers: Callers;
   readonly #resuming: Resuming;
   readonly #roads: ConnectionRoads;
@@ -94,6 +96,7 @@ export class Connections {
     this.#admission = new Admission(config.limits);
     this.#pool = new BufferPool({ ...config.limits, detachReleased: config.detachReleased });
     this.#accounts = new MemoryAccounts(this.#pool);
+    this.#readShares = new ReadShares(config.limits.sharedFramesPerSecond);
     const { crypto, clock } = runtime;
     const { nodeId, legacy, limits } = config;
     this.#keys = new ConnectionKeys(ring, clock, limits);
@@ -349,10 +352,13 @@ export class Connections {
       },
       clock.nowMs(),
     );
+    const surroundings = {
+      pool: this.#pool,
+      memoryWaitMs: limits.memoryWaitMs,
+      share: this.#readShares.open(),
+    };
     const connection: Connection = {
-      driver: new Driver(session, conn, clock, this.#pool, limits.memoryWaitMs, (event) =>
-        this.#onSession(connection, event),
-      ),
+      driver: new Driver(session, conn, clock, surroundings, (event) => this.#onSession(connection, event)),
       direction: target ? "outbound" : "inbound",
       sinceMs: clock.nowMs(),
       remote: conn.remote,

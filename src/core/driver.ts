@@ -6,6 +6,7 @@
  */
 import { type AsocError, ConnectionError } from "./errors.ts";
 import { MemoryWait } from "./memory_wait.ts";
+import type { ReadShare } from "./read_shares.ts";
 import type { Clock, Conn, Sink, Timer } from "./runtime.ts";
 import type { InboundTensor } from "./session/inbound_tensor.ts";
 import type { Session } from "./session/session.ts";
@@ -15,16 +16,27 @@ import type { BufferPool } from "./tensor/buffer_pool.ts";
 /** How long a connection that has failed is kept for the other side to read why. */
 const FAREWELL_MS = 1000;
 
+/** What a connection shares with the others of its node. */
+export interface DriverSurroundings {
+  readonly pool: BufferPool;
+  readonly memoryWaitMs: number;
+  readonly share: ReadShare;
+}
+
 export class Driver implements Sink {
   readonly session: Session;
   readonly conn: Conn;
   readonly #clock: Clock;
   readonly #memoryWait: MemoryWait;
+  readonly #share: ReadShare;
   readonly #onEvent: (event: SessionEvent) => void;
   readonly #parts: Uint8Array[] = [];
   #timer: Timer | undefined;
   /** Runs while the other side may still read why the connection ends. */
   #farewell: Timer | undefined;
+  /** Runs while the connection has had more than its share. */
+  #rest: Timer | undefined;
+  #framesRead = 0;
   #timerAtMs = 0;
   #paused = false;
   #writing: Promise<void> | undefined;
@@ -41,14 +53,14 @@ export class Driver implements Sink {
     session: Session,
     conn: Conn,
     clock: Clock,
-    pool: BufferPool,
-    memoryWaitMs: number,
+    { pool, memoryWaitMs, share }: DriverSurroundings,
     onEvent: (event: SessionEvent) => void,
   ) {
     this.session = session;
     this.conn = conn;
     this.#clock = clock;
     this.#onEvent = onEvent;
+    this.#share = share;
     this.#memoryWait = new MemoryWait(session, pool, clock, memoryWaitMs, {
       freed: () => {
         session.handleMemory(clock.nowMs());
@@ -73,15 +85,19 @@ export class Driver implements Sink {
     return this.session.readTarget();
   }
   commit(byteCount: number): boolean {
-    this.session.handleCommit(byteCount, this.#clock.nowMs());
+    const nowMs = this.#clock.nowMs();
+    this.session.handleCommit(byteCount, nowMs);
+    this.#takeShare(nowMs);
     // A deadline that has moved away is found by its timer.
-    if (this.session.quiet && !this.#paused) return false;
+    if (this.session.quiet && !this.#paused && !this.#rest) return false;
     this.#news = false;
     this.pump();
     return this.#news;
   }
   push(part: Uint8Array): void {
-    this.session.handlePart(part, this.#clock.nowMs());
+    const nowMs = this.#clock.nowMs();
+    this.session.handlePart(part, nowMs);
+    this.#takeShare(nowMs);
     this.pump();
   }
   end(): void {
@@ -171,8 +187,21 @@ export class Driver implements Sink {
     this.pump();
   };
 
+  #takeShare(nowMs: number): void {
+    const { framesIn } = this.session;
+    const frames = framesIn - this.#framesRead;
+    if (frames === 0) return;
+    this.#framesRead = framesIn;
+    const restMs = this.#share.take(frames, nowMs);
+    if (restMs === 0) return;
+    this.#rest ??= this.#clock.after(restMs, () => {
+      this.#rest = undefined;
+      this.pump();
+    });
+  }
+
   #backpressure(): void {
-    const stalled = this.session.stalled && !this.session.closed;
+    const stalled = (this.session.stalled || this.#rest !== undefined) && !this.session.closed;
     if (stalled) {
       if (!this.#paused) this.conn.pause();
       this.#paused = true;
@@ -213,6 +242,8 @@ export class Driver implements Sink {
     if (this.#settled) return;
     this.#settled = true;
     this.#memoryWait.stop();
+    this.#rest?.cancel();
+    this.#rest = undefined;
     if (!error) return;
     const { lastWords } = this.session;
     if (!lastWords || this.#ended) {

@@ -23,6 +23,8 @@ export interface Limits {
   readonly maxChunkAheadBytes: number;
   /** Streams that one connection may have open, and failed ones that it may have unfinished. */
   readonly maxInboundStreams: number;
+  /** Frames a second that one connection may bring while others are active; what is beyond waits. */
+  readonly sharedFramesPerSecond: number;
   /** Streams that have started here and that no reader of `incoming` has taken. */
   readonly maxQueuedStreams: number;
   /** Events that wait for one slow reader of `events()`; the oldest go first. */
@@ -128,6 +130,7 @@ export const DEFAULT_LIMITS: Limits & Timing = {
   idleMemoryBytes: 128 * MiB,
   maxChunkAheadBytes: 16 * MiB,
   maxInboundStreams: 4096,
+  sharedFramesPerSecond: 200_000,
   maxQueuedStreams: 16_384,
   maxQueuedEvents: 16_384,
   maxAuditPerAddress: 5,

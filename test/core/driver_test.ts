@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Driver } from "../../src/core/driver.ts";
 import { DEFAULT_LIMITS, KiB, type Limits, type Timing } from "../../src/core/limits.ts";
+import { ReadShares } from "../../src/core/read_shares.ts";
 import { Session } from "../../src/core/session/session.ts";
 import type { SessionEvent } from "../../src/core/session/session_types.ts";
 import { BufferPool } from "../../src/core/tensor/buffer_pool.ts";
@@ -9,6 +10,10 @@ import { TestClock } from "../support/core_clock.ts";
 import { settled, TestConn } from "../support/core_conn.ts";
 import { patternBytes, testCrypto } from "../support/core_crypto.ts";
 import { acceptFrame, DIALLER_ID, data, end, KEY } from "../support/core_frames.ts";
+
+function surroundings(pool: BufferPool, { memoryWaitMs, sharedFramesPerSecond }: Limits & Timing) {
+  return { pool, memoryWaitMs, share: new ReadShares(sharedFramesPerSecond).open() };
+}
 
 function setUp(limits: Partial<Limits & Timing> = {}) {
   const all = { ...DEFAULT_LIMITS, ...limits };
@@ -20,7 +25,7 @@ function setUp(limits: Partial<Limits & Timing> = {}) {
     clock.nowMs(),
   );
   const events: SessionEvent[] = [];
-  const driver = new Driver(session, conn, clock, pool, all.memoryWaitMs, (event) => events.push(event));
+  const driver = new Driver(session, conn, clock, surroundings(pool, all), (event) => events.push(event));
   driver.start();
   const kinds = () => events.map(({ kind }) => kind);
   return { clock, conn, pool, session, driver, events, kinds };
@@ -151,7 +156,7 @@ test("a listener of Driver may give commands, and what they cause comes after", 
     clock.nowMs(),
   );
   const kinds: string[] = [];
-  const driver: Driver = new Driver(session, conn, clock, pool, all.memoryWaitMs, (event) => {
+  const driver: Driver = new Driver(session, conn, clock, surroundings(pool, all), (event) => {
     if (event.kind === "open") {
       const stream = session.openStream();
       session.write(stream, patternBytes(10));

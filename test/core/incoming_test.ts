@@ -4,6 +4,7 @@ import { Driver } from "../../src/core/driver.ts";
 import { AsocError } from "../../src/core/errors.ts";
 import { IncomingStream } from "../../src/core/incoming.ts";
 import { DEFAULT_LIMITS, KiB, type Limits, type Timing } from "../../src/core/limits.ts";
+import { ReadShares } from "../../src/core/read_shares.ts";
 import { Session } from "../../src/core/session/session.ts";
 import { BufferPool } from "../../src/core/tensor/buffer_pool.ts";
 import { TestClock } from "../support/core_clock.ts";
@@ -35,13 +36,19 @@ function setUp(limits: Partial<Limits & Timing> = {}) {
   );
   const streams: IncomingStream[] = [];
   const byInner = new Map<unknown, IncomingStream>();
-  const driver: Driver = new Driver(session, conn, clock, pool, 10_000, (event) => {
-    if (event.kind === "stream") {
-      const incoming = new IncomingStream(driver, event.stream, PEER);
-      byInner.set(event.stream, incoming);
-      streams.push(incoming);
-    } else if (event.kind === "readable") byInner.get(event.stream)?.notify();
-  });
+  const driver: Driver = new Driver(
+    session,
+    conn,
+    clock,
+    { pool, memoryWaitMs: 10_000, share: new ReadShares(1e6).open() },
+    (event) => {
+      if (event.kind === "stream") {
+        const incoming = new IncomingStream(driver, event.stream, PEER);
+        byInner.set(event.stream, incoming);
+        streams.push(incoming);
+      } else if (event.kind === "readable") byInner.get(event.stream)?.notify();
+    },
+  );
   driver.start();
   conn.receive(acceptFrame());
   const stream = (index = 0): IncomingStream => {

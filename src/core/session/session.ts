@@ -168,6 +168,10 @@ export class Session {
   get lastReadMs(): number {
     return this.#deadlines.lastReadMs;
   }
+  /** Frames whose headers have come. */
+  get framesIn(): number {
+    return this.#intake.frames;
+  }
   /** Payload bytes that have come. */
   get payloadBytesIn(): number {
     return this.#arrivals.streams.payloadBytes;
@@ -181,7 +185,7 @@ export class Session {
   get counters(): SessionCounters {
     const { frames, payloadBytes, coalescedBytes } = this.#outbound.counters;
     return {
-      framesIn: this.#intake.frames,
+      framesIn: this.framesIn,
       framesOut: frames,
       payloadBytesIn: this.payloadBytesIn,
       payloadBytesOut: payloadBytes,
