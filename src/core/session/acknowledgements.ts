@@ -13,6 +13,8 @@ export class Acknowledgements {
   /** Streams of which something has come since they were last confirmed, and how much of all. */
   readonly #unconfirmed = new Set<InboundTensor>();
   #unconfirmedBytes = 0;
+  /** How many open streams there are of each priority. */
+  readonly #priorities = new Map<number, number>();
   /** The one of them that came last. */
   #lastFilled: InboundTensor | undefined;
   /** Until when streams of several priorities are under way. */
@@ -39,7 +41,9 @@ export class Acknowledgements {
 
   /** `stream` has been opened: beside others of another priority, it is time to say what has come of them. */
   handleOpened({ description }: InboundTensor, nowMs: number): void {
-    if (this.#open.size < 2 || !this.#isMixed(description.priority)) return;
+    const { priority } = description;
+    this.#priorities.set(priority, (this.#priorities.get(priority) ?? 0) + 1);
+    if (this.#priorities.size < 2) return;
     this.#mixedUntilMs = nowMs + LEAD_MS;
     this.#confirm();
   }
@@ -51,11 +55,16 @@ export class Acknowledgements {
 
   /** The stream is over. */
   delete(stream: InboundTensor): void {
+    const { priority } = stream.description;
+    const left = (this.#priorities.get(priority) ?? 1) - 1;
+    if (left > 0) this.#priorities.set(priority, left);
+    else this.#priorities.delete(priority);
     this.#unconfirmed.delete(stream);
     if (this.#lastFilled === stream) this.#lastFilled = undefined;
   }
 
   clear(): void {
+    this.#priorities.clear();
     this.#unconfirmed.clear();
     this.#lastFilled = undefined;
   }
@@ -64,16 +73,9 @@ export class Acknowledgements {
   #dueBytes(nowMs: number): number {
     if (nowMs < this.#mixedUntilMs && this.#unconfirmedBytes >= MIXED_ACK_BYTES) {
       // One that trickles stays urgent for its sender as long as it is open.
-      const [first] = this.#open.values();
-      if (first && this.#isMixed(first.description.priority)) this.#mixedUntilMs = nowMs + LEAD_MS;
+      if (this.#priorities.size > 1) this.#mixedUntilMs = nowMs + LEAD_MS;
     }
     return nowMs < this.#mixedUntilMs ? MIXED_ACK_BYTES : this.#ackBytes;
-  }
-
-  /** Whether some open stream has another priority. Stops at the first; while none has, a connection's streams are few. */
-  #isMixed(priority: number): boolean {
-    for (const { description } of this.#open.values()) if (description.priority !== priority) return true;
-    return false;
   }
 
   /** All streams of which something has come, so that no small rests of many of them add up at the sender. */

@@ -23,6 +23,8 @@ export class Grants {
   readonly #events: GrantEvents;
   /** Streams that may be granted more. */
   readonly #dirty = new Set<InboundTensor>();
+  /** Streams that waited for memory when they were last looked at. */
+  readonly #waiting = new Set<InboundTensor>();
 
   /** `open`: all streams that are open now, by id. */
   constructor(window: CreditWindow, open: ReadonlyMap<number, InboundTensor>, events: GrantEvents) {
@@ -37,7 +39,7 @@ export class Grants {
   }
   /** Some stream waits for memory. */
   get wantsMemory(): boolean {
-    for (const stream of this.#open.values()) if (stream.wantsMemory) return true;
+    for (const stream of this.#waiting) if (stream.wantsMemory) return true;
     return false;
   }
 
@@ -47,14 +49,16 @@ export class Grants {
   }
   delete(stream: InboundTensor): void {
     this.#dirty.delete(stream);
+    this.#waiting.delete(stream);
   }
   clear(): void {
     this.#dirty.clear();
+    this.#waiting.clear();
   }
 
   /** Memory has come back: those that wait for it try again. */
   wake(): void {
-    for (const stream of this.#open.values()) if (stream.wantsMemory) this.#dirty.add(stream);
+    for (const stream of this.#waiting) if (stream.wantsMemory) this.#dirty.add(stream);
   }
 
   /** Grants to all that may be granted more. */
@@ -85,6 +89,8 @@ export class Grants {
       this.#events.failed(stream, error);
       return;
     }
+    if (stream.wantsMemory) this.#waiting.add(stream);
+    else this.#waiting.delete(stream);
     const { id, description, baseOffset } = stream;
     const isLast = limitBytes + baseOffset >= (description.totalBytes ?? Number.POSITIVE_INFINITY);
     if (

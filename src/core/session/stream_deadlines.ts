@@ -1,36 +1,89 @@
-/** Streams that are of no use any more after some time, and the earliest of those times. */
+/**
+ * Streams that are of no use any more after some time, and the earliest of those times: a binary heap, so that thousands of
+ * open streams cost next to nothing when one begins or ends. Entries of streams that are gone stay in it until they come to
+ * its top, or are the most of it.
+ */
+
+interface Entry<Stream> {
+  readonly stream: Stream;
+  readonly atMs: number;
+}
+
+/** Gone entries that are not worth a clearing. */
+const FEW = 64;
+
 export class StreamDeadlines<Stream> {
   readonly #atMs = new Map<Stream, number>();
-  #earliestMs = Number.POSITIVE_INFINITY;
+  #heap: Entry<Stream>[] = [];
 
   /** When the first of them passes; Infinity: never. */
   get earliestMs(): number {
-    return this.#earliestMs;
+    return this.#heap[0]?.atMs ?? Number.POSITIVE_INFINITY;
+  }
+  /** Entries, those of gone streams among them. */
+  get heldEntries(): number {
+    return this.#heap.length;
   }
 
   /** `atMs`: Infinity for a stream that is always of use. */
   add(stream: Stream, atMs: number): void {
     if (atMs === Number.POSITIVE_INFINITY) return;
     this.#atMs.set(stream, atMs);
-    this.#earliestMs = Math.min(this.#earliestMs, atMs);
+    this.#push({ stream, atMs });
   }
 
   delete(stream: Stream): void {
     if (!this.#atMs.delete(stream)) return;
-    this.#earliestMs = Number.POSITIVE_INFINITY;
-    for (const atMs of this.#atMs.values()) this.#earliestMs = Math.min(this.#earliestMs, atMs);
+    for (let top = this.#heap[0]; top && this.#atMs.get(top.stream) !== top.atMs; top = this.#heap[0])
+      this.#pop();
+    if (this.#heap.length > 2 * this.#atMs.size + FEW) this.#rebuild();
   }
 
   /** Those whose time has passed; they stay until they are deleted. */
   passed(nowMs: number): Stream[] {
     const passed: Stream[] = [];
-    if (nowMs < this.#earliestMs) return passed;
+    if (nowMs < this.earliestMs) return passed;
     for (const [stream, atMs] of this.#atMs) if (atMs <= nowMs) passed.push(stream);
     return passed;
   }
 
   clear(): void {
     this.#atMs.clear();
-    this.#earliestMs = Number.POSITIVE_INFINITY;
+    this.#heap = [];
+  }
+
+  #rebuild(): void {
+    this.#heap = [];
+    for (const [stream, atMs] of this.#atMs) this.#push({ stream, atMs });
+  }
+
+  #push(entry: Entry<Stream>): void {
+    const heap = this.#heap;
+    let at = heap.push(entry) - 1;
+    while (at > 0) {
+      const up = (at - 1) >> 1;
+      const parent = heap[up] as Entry<Stream>; // above an entry of the heap
+      if (parent.atMs <= entry.atMs) break;
+      heap[at] = parent;
+      at = up;
+    }
+    heap[at] = entry;
+  }
+
+  #pop(): void {
+    const heap = this.#heap;
+    const last = heap.pop();
+    if (!last || heap.length === 0) return;
+    let at = 0;
+    for (;;) {
+      let child = 2 * at + 1;
+      const right = heap[child + 1];
+      if (right && right.atMs < (heap[child] as Entry<Stream>).atMs) child++; // the left one exists if the right does
+      const least = heap[child];
+      if (!least || least.atMs >= last.atMs) break;
+      heap[at] = least;
+      at = child;
+    }
+    heap[at] = last;
   }
 }
