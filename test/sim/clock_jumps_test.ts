@@ -66,4 +66,32 @@ for (const [name, jumpS] of [
     assert.equal(a.node.stats.refusedConnections.ASOC_REPLAYED_HELLO, 1);
     await world.time.settle(a.node.abort());
   });
+
+  test(`a key that ends in 30 minutes ends by the wall clock, also when that jumps an hour ${name}`, async () => {
+    const world = new World(22);
+    const unixMs = (await world.start({ discovery: false })).runtime.clock.unixMs();
+    const [oldKey, newKey] = ["the key that comes to its end", "the key that takes its place"];
+    const keys = [
+      { key: newKey, state: "current", epoch: 1 },
+      { key: oldKey, state: "accepted", notAfterMs: unixMs + 30 * MINUTE_MS },
+    ] as const;
+    const a = await world.start({ apiKey: undefined, keys, discovery: false });
+    const join = { apiKey: oldKey, discovery: false, peers: [world.addressOf(a.host)] };
+    const b = await world.start(join);
+    await world.meet(1, a, b);
+    a.runtime.clock.jump(jumpS);
+    // On: its end is past. Back: half an hour has become an hour and a half.
+    await world.time.run(10 * MINUTE_MS);
+    assert.equal(a.node.peers.size, jumpS > 0 ? 0 : 1);
+    assert.equal(a.node.keys.list().filter(({ valid }) => valid).length, jumpS > 0 ? 1 : 2);
+    await world.time.run(40 * MINUTE_MS);
+    assert.equal(a.node.peers.size, jumpS > 0 ? 0 : 1);
+    await world.time.run(50 * MINUTE_MS);
+    assert.equal(a.node.peers.size, 0, "it has ended on either clock");
+    // Set right again, an hour and forty minutes after: the end stays an end.
+    a.runtime.clock.jump(-jumpS);
+    await world.time.run(10 * MINUTE_MS);
+    assert.equal(a.node.peers.size, 0);
+    await world.finish();
+  });
 }
