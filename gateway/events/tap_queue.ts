@@ -29,6 +29,12 @@ export class TapQueue {
     this.#onDropped = onDropped;
   }
 
+  /** Called when it closes. */
+  onClose: (() => void) | undefined;
+
+  get isClosed(): boolean {
+    return this.#closed;
+  }
   get length(): number {
     return this.#queue.length;
   }
@@ -59,6 +65,7 @@ export class TapQueue {
     this.#closed = true;
     this.#queue.length = 0;
     this.#queuedBytes = 0;
+    this.onClose?.();
     this.#rouse();
   }
 

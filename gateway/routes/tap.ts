@@ -139,16 +139,13 @@ function bodyOf(
   let timer: ReturnType<typeof setInterval> | undefined;
   let isWaiting = false; // for a tensor
   let tookAtMs = performance.now();
-  const finish = () => {
-    clearInterval(timer);
-    end();
-  };
+  queue.onClose = () => clearInterval(timer);
   const look = (controller: ReadableStreamDefaultController<Uint8Array>) => {
     if (isWaiting && controller.desiredSize === 0) {
       tookAtMs = performance.now();
       controller.enqueue(MARK.slice());
     } else if (performance.now() - tookAtMs > tapStallMs) {
-      finish();
+      end();
       if (cut) cut();
       else controller.error(new Error(`the client took nothing for ${tapStallMs} ms`));
     }
@@ -157,7 +154,7 @@ function bodyOf(
     {
       start(controller) {
         controller.enqueue(MARK.slice());
-        timer = setInterval(() => look(controller), heartbeatMs);
+        if (!queue.isClosed) timer = setInterval(() => look(controller), heartbeatMs);
       },
       async pull(controller) {
         tookAtMs = performance.now();
@@ -170,14 +167,14 @@ function bodyOf(
         const tensor = await queue.next();
         isWaiting = false;
         if (!tensor) {
-          finish();
+          end();
           controller.close();
           return;
         }
         blocks = wholeRun(tensor.bytes).blocks(0, tensor.bytes.length);
         controller.enqueue(tensor.head);
       },
-      cancel: finish,
+      cancel: end,
     },
     { highWaterMark: 0 },
   );
