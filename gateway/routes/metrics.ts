@@ -244,6 +244,7 @@ const REASONS = new Map([
   ["blocked", "blocked"],
   ["too many attempts", "attempts"],
   ["too many handshakes", "handshakes"],
+  ["too many TLS handshakes", "tls-handshakes"],
   ["too many connections", "connections"],
 ]);
 

@@ -20,6 +20,7 @@ test("metrics count handshakes by outcome and reason, and reasons of no code as 
   node.stats.refusedConnections = {
     ASOC_WRONG_KEY: 2,
     "too many attempts": 3,
+    "too many TLS handshakes": 6,
     'a stranger\'s "words"': 4,
     "and more of them": 1,
   };
@@ -28,6 +29,7 @@ test("metrics count handshakes by outcome and reason, and reasons of no code as 
   has(text, 'asoc_handshakes_total{outcome="accepted",reason=""} 1');
   has(text, 'asoc_handshakes_total{outcome="refused",reason="ASOC_WRONG_KEY"} 2');
   has(text, 'asoc_handshakes_total{outcome="refused",reason="attempts"} 3');
+  has(text, 'asoc_handshakes_total{outcome="refused",reason="tls-handshakes"} 6');
   has(text, 'asoc_handshakes_total{outcome="refused",reason="other"} 5');
 });
 
