@@ -60,9 +60,12 @@ export class Outgoing {
   async write(bytes: Uint8Array | undefined, end: boolean): Promise<void> {
     if (this.stream.error) throw this.stream.error;
     if (this.stream.settled) return; // given up meanwhile
-    if (bytes && bytes.length > 0) this.driver.session.write(this.stream, bytes);
-    if (end) this.driver.session.endStream(this.stream);
-    else if (this.stream.writable) return;
+    // Refused while its source was slow: why is known once RESET is out, and nothing more goes into it.
+    if (!this.stream.abandoned) {
+      if (bytes && bytes.length > 0) this.driver.session.write(this.stream, bytes);
+      if (end) this.driver.session.endStream(this.stream);
+      else if (this.stream.writable) return;
+    }
     const news = new Promise<void>((resolve) => {
       this.#wake = resolve;
     });
