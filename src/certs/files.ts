@@ -91,7 +91,10 @@ export function identityFrom(certificates: string, keyPem: string, source: strin
 /** The first certificate of PEM. Throws ASOC_CONFIG. */
 export function parseCertificate(pem: string, source: string): X509Certificate {
   try {
-    return new X509Certificate(pem);
+    const certificate = new X509Certificate(pem);
+    // Deno reads these when they are asked for: what is wrong with them shall show here.
+    void [certificate.subject, certificate.subjectAltName, certificate.validTo, certificate.validFrom];
+    return certificate;
   } catch (error) {
     throw configError(`${source}: expected a certificate in PEM`, error);
   }
