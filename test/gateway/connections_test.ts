@@ -69,8 +69,8 @@ for (const runtime of RUNTIMES) {
       await quietEnds;
     });
 
-    // Bun's server tells nobody of its connections.
-    test("are closed above the limit of their address", { skip: runtime === "bun" }, async () => {
+    if (runtime === "bun") return; // its server tells nobody of its connections
+    test("are closed above the limit of their address", async () => {
       const { port } = pair.near;
       const sockets: Socket[] = [];
       for (let index = 0; index < PER_ADDRESS; index++) {
