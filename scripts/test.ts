@@ -83,27 +83,29 @@ const commands = {
   deno: ["deno", "test", "-A", "--no-check"],
 };
 
-function suites(chosen: readonly string[]): Suite[] {
+/** In their order; those of one group run beside each other. */
+function suites(chosen: readonly string[]): Suite[][] {
   const wanted = (folder: string) => chosen.length === 0 || chosen.includes(folder);
   const shared = EVERYWHERE.filter(wanted).flatMap(filesOf);
-  const list: Suite[] = [];
+  const list: Suite[][] = [];
   if (shared.length > 0) {
-    for (const runtime of ["node", "bun", "deno"] as const) {
-      list.push({
-        name: `${EVERYWHERE.filter(wanted).join(", ")} on ${runtime}`,
-        command: [...commands[runtime], ...(runtime === "node" ? [FILES_AT_ONCE] : []), ...shared],
-        tally: tallies[runtime],
-      });
-    }
+    const on = (runtime: keyof typeof commands, ...flags: string[]): Suite => ({
+      name: `${EVERYWHERE.filter(wanted).join(", ")} on ${runtime}`,
+      command: [...commands[runtime], ...flags, ...shared],
+      tally: tallies[runtime],
+    });
+    list.push([on("node", FILES_AT_ONCE)], [on("bun"), on("deno")]); // each of the two uses one processor
   }
   for (const folder of PROCESSES.filter(wanted)) {
     const files = filesOf(folder);
     if (files.length > 0)
-      list.push({
-        name: folder,
-        command: [...commands.node, "--test-concurrency=1", ...files],
-        tally: tallies.node,
-      });
+      list.push([
+        {
+          name: folder,
+          command: [...commands.node, "--test-concurrency=1", ...files],
+          tally: tallies.node,
+        },
+      ]);
   }
   return list;
 }
@@ -138,8 +140,9 @@ function run(suite: Suite): Promise<{ code: number; output: string }> {
 
 const { positionals } = parseArgs({ allowPositionals: true });
 const total: Tally = { passed: 0, failed: 0, skipped: 0 };
-for (const suite of suites(positionals)) {
+async function report(suite: Suite): Promise<void> {
   const startMs = performance.now();
+  if (process.stderr.isTTY) process.stderr.write(`${suite.name} …\n`);
   const { code, output } = await run(suite);
   const tally = suite.tally(output);
   if (code !== 0 && tally.failed === 0) tally.failed = 1;
@@ -160,6 +163,7 @@ for (const suite of suites(positionals)) {
   total.failed += tally.failed + missed;
   total.skipped += tally.skipped;
 }
+for (const group of suites(positionals)) await Promise.all(group.map(report));
 process.stdout.write(
   `${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ""}\n`,
 );
