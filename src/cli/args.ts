@@ -27,7 +27,7 @@ export const TLS_FLAGS: Flags = {
   },
   "tls-cert": {
     value: "FILE",
-    help: "PEM of the certificate to show, read at the start (default ~/.asoc/certs/node.pem, made at the first use)",
+    help: "PEM to show, read at the start (default ~/.asoc/certs/node.pem, made at the first use)",
   },
   "tls-key": { value: "FILE", help: "its key, where it is not in that file" },
   "tls-ca": { value: "FILE", multiple: true, help: "authority for ca (default ~/.asoc/certs/ca.crt)" },

@@ -26,7 +26,7 @@ const ofKind = (process: Process, name: string, state?: string): Json[] =>
 /** Resolves when the receiver has written so many files. */
 async function filesOf(serve: Process, count: number): Promise<Json[]> {
   const files = () => ofKind(serve, "stream", "received").filter((one) => one.file !== undefined);
-  await serve.waitFor(() => files().length >= count, 30_000);
+  await serve.waitUntil(() => files().length >= count, 30_000);
   return files();
 }
 

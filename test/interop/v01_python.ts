@@ -47,7 +47,7 @@ export class PythonPeer implements AsyncDisposable {
   /** What it says it has sent so far, once that is `count` tensors. */
   async sent(count: number): Promise<Told[]> {
     const sent = () => this.process.events.filter((event) => event.event === "sent");
-    await this.process.waitFor(() => sent().length >= count);
+    await this.process.waitUntil(() => sent().length >= count);
     return sent() as unknown as Told[];
   }
 

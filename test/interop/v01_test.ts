@@ -107,11 +107,11 @@ for (const [index, runtime] of RUNTIMES.entries()) {
     await using python = await PythonPeer.start({ peers: ours.address, "redial-s": 1, "idle-timeout-s": 3 });
     await ours.event("joined", { id: python.id }); // its first connection might have brought CAPS
     for (let dials = 1; dials <= 6; dials++) {
-      await python.process.waitFor(() => python.all("peer").length >= dials);
+      await python.process.waitUntil(() => python.all("peer").length >= dials);
       const mark = python.process.events.length;
       await python.receives(await ours.send(python.id, { bytes: MiB + dials }), "outbound", mark);
     }
-    await python.process.waitFor(() => python.all("closed").length >= 2); // the first ones, of which nobody took care
+    await python.process.waitUntil(() => python.all("closed").length >= 2); // the first ones, of which nobody took care
     const mark = python.process.events.length;
     await python.receives(await ours.send(python.id, { bytes: MiB }), "outbound", mark);
     assert.deepEqual([...ours.all("left"), ...ours.all("refused"), ...ours.all("tensorFailed")], []);

@@ -1,6 +1,7 @@
 /** Rotations by real processes on each runtime, with tensors on their way all the while (RFC-0102). */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import type { KeyInfo, RotationReport } from "../../src/mod.ts";
 import { type Json, RUNTIMES, type RuntimeName } from "../support/process.ts";
 import { content, makeSelfSigned } from "../support/tls.ts";
@@ -42,8 +43,10 @@ async function inboundPorts(peer: Peer): Promise<string[]> {
 
 async function remade(peer: Peer, before: readonly string[]): Promise<void> {
   const untilMs = performance.now() + 20_000;
-  while ((await inboundPorts(peer)).some((port) => before.includes(port)))
+  while ((await inboundPorts(peer)).some((port) => before.includes(port))) {
     assert.ok(performance.now() < untilMs, "a connection was not made anew");
+    await delay(20); // each answer is kept, and looked through
+  }
 }
 
 const reportOf = (event: Json) => event as unknown as RotationReport;
@@ -106,7 +109,7 @@ for (const { runtime, how, options } of RINGS) {
       assert.ok(sent.every(({ delivery }) => delivery === "verified"));
       const to = pairs[index]?.[1] as Peer;
       const all = () => to.all("tensor", { peer: from.id }, marks[index]);
-      await to.process.waitFor(() => all().length >= sent.length);
+      await to.process.waitUntil(() => all().length >= sent.length);
       const came = all();
       assert.equal(came.length, sent.length);
       assert.deepEqual(new Set(came.map(({ sha256 }) => sha256)), new Set(sent.map(({ sha256 }) => sha256)));

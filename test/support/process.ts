@@ -88,6 +88,11 @@ export class Process implements AsyncDisposable {
     return this.#wait(() => this.events.slice(from).find(accept), timeoutMs, "the awaited event");
   }
 
+  /** Resolves once `holds`, which is asked whenever there is output. */
+  async waitUntil(holds: () => boolean, timeoutMs = 20_000): Promise<void> {
+    await this.#wait(() => holds() || undefined, timeoutMs, String(holds));
+  }
+
   /** Resolves once stderr and stdout together match. */
   waitForText(pattern: RegExp, timeoutMs = 20_000): Promise<true> {
     return this.#wait(
