@@ -177,6 +177,9 @@ async function receive(stream: IncomingStream): Promise<void> {
   }
 }
 
+/** Under way. */
+const sends = new Set<Promise<void>>();
+
 async function send(command: SendCommand): Promise<void> {
   const { id, to, bytes = 0, seed = 1, count = 1, parallel = false, dtype, shape, options } = command;
   const one = async (index: number) => {
@@ -202,19 +205,26 @@ async function send(command: SendCommand): Promise<void> {
 }
 
 async function close(how: "close" | "abort"): Promise<void> {
+  let closed: Record<string, unknown> = {};
   try {
     await node[how]();
-    print("closed", {});
   } catch (error) {
-    print("closed", failure(error));
+    closed = failure(error);
   }
+  // What was drained is told of before the end.
+  stopped = true;
+  await Promise.allSettled(sends);
+  print("closed", closed);
   process.exit(0);
 }
 
 async function run(command: Command): Promise<void> {
   switch (command.cmd) {
-    case "send":
-      return send(command);
+    case "send": {
+      const sent = send(command);
+      sends.add(sent);
+      return sent.finally(() => sends.delete(sent));
+    }
     case "stop":
       stopped = true;
       return;
