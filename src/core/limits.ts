@@ -265,6 +265,8 @@ export const CONNECTION_CREDIT_FACTOR = 16;
 /** While something more urgent is under way: bytes that the receiver has not confirmed, and the longest chunk. */
 export const HELD_BYTES = MiB;
 export const HELD_CHUNK_BYTES = 256 * KiB;
+/** The longest chunk, and about the longest write, of bulk amid which small tensors go out. */
+export const MIXED_CHUNK_BYTES = 512 * KiB;
 /** How long after its last chunk a stream counts as under way for that. */
 export const LEAD_MS = 1000;
 /** As `ackBytes`, while streams of several priorities share the connection. */

@@ -5,7 +5,7 @@
  * (`outbound_tensors.ts`), and how frames lie in memory the batch's affair (`batch.ts`).
  */
 import type { AsocError } from "../errors.ts";
-import { CHUNK_BYTES, HELD_CHUNK_BYTES } from "../limits.ts";
+import { CHUNK_BYTES, HELD_CHUNK_BYTES, LEAD_MS, MIXED_CHUNK_BYTES } from "../limits.ts";
 import { FrameType } from "../wire/header.ts";
 import { Batch } from "./batch.ts";
 import { closePayload, OutboundStream, resetPayload, type TensorSending } from "./outbound_stream.ts";
@@ -41,6 +41,8 @@ export class Outbound {
   #control: ControlFrame[] = [];
   readonly #numberControl: () => number;
   #batchStreams: OutboundStream[] = [];
+  /** Until then bulk goes out in short writes, since small tensors come in between. */
+  #mixedUntilMs = Number.NEGATIVE_INFINITY;
 
   /** `firstId`: 1 for a dialler, 2 for an acceptor. `numberControl` counts the CONTROL frames of x1 as they go out. */
   constructor(firstId: number, numberControl: () => number = () => 0) {
@@ -235,6 +237,7 @@ export class Outbound {
       const stream = this.#takeTurn();
       if (!stream) break;
       if (stream.done) continue;
+      if (stream.brief && this.#turns.size > 0) this.#mixedUntilMs = nowMs + LEAD_MS;
       if (stream.tensor && !stream.opened) this.#encodeOpen(stream, stream.tensor, nowMs);
       if (stream.chunkLeft === 0 && stream.pending) this.#beginChunk(stream, stream.pending, nowMs);
       if (stream.chunkLeft > 0 && stream.pending) this.#takeBytes(stream, stream.pending);
@@ -243,15 +246,18 @@ export class Outbound {
       if (stream.inBatch > 0 || stream.endInBatch) this.#batchStreams.push(stream);
       if (stream.chunkLeft > 0) this.#partial = stream;
       else if (stream.pending && !stream.waits) this.#enqueue(stream);
-      // What is urgent may come any moment, and waits for this batch.
+      // What is urgent, or small, may come any moment and waits for this batch.
       if (batch.bytes >= HELD_CHUNK_BYTES && this.#tensors.holds(stream.priority, nowMs)) break;
+      if (batch.bytes >= MIXED_CHUNK_BYTES && nowMs < this.#mixedUntilMs) break;
     }
     return batch.end(nowMs);
   }
 
   /** The header of the next chunk, as long as credit allows; without any the stream waits. */
   #beginChunk(stream: OutboundStream, pending: Uint8Array, nowMs: number): void {
-    let length = Math.min(stream.chunkBytes, pending.length - stream.pendingAt);
+    const most =
+      nowMs < this.#mixedUntilMs ? Math.min(stream.chunkBytes, MIXED_CHUNK_BYTES) : stream.chunkBytes;
+    let length = Math.min(most, pending.length - stream.pendingAt);
     if (stream.tensor) {
       length = this.#tensors.spend(stream, length, nowMs);
       stream.waits = length === 0;

@@ -1,5 +1,6 @@
 /** One tensor on its way out, as its session sees it. `Outbound.open` makes it. */
 import type { AsocError } from "../errors.ts";
+import { SMALL_PAYLOAD_BYTES } from "../limits.ts";
 import { encodeControl } from "../wire/records/records.ts";
 import { StreamCode } from "../wire/records/reset.ts";
 import type { TensorDigest } from "./digest.ts";
@@ -77,6 +78,10 @@ export class OutboundStream {
   /** True when `write` may be called: no bytes of the last one are left. */
   get writable(): boolean {
     return !this.pending && this.inBatch === 0 && !this.ending && !this.done;
+  }
+  /** It has not begun, and all of it is one small frame. */
+  get brief(): boolean {
+    return !this.started && this.ending && (this.pending?.length ?? 0) <= SMALL_PAYLOAD_BYTES;
   }
   /** Nothing more will be heard of it. */
   get settled(): boolean {

@@ -165,6 +165,28 @@ test("Outbound lets a stream that has not sent yet go before bulk at the second 
   assert.equal(small.done, true);
 });
 
+test("Outbound cuts bulk into short chunks for a second after a small tensor has come in between, and no longer", () => {
+  const outbound = new Outbound(1);
+  send(outbound, new Uint8Array(32 * MiB));
+  const written: Uint8Array[] = [];
+  const write = (...times: number[]) => {
+    for (const nowMs of times) {
+      written.push(joinBytes(...batch(outbound, nowMs)));
+      outbound.handleWritten(nowMs, () => {});
+    }
+  };
+  write(0, 0);
+  const small = send(outbound, patternBytes(10));
+  write(0, 1, 500, 999);
+  write(1001, 1002);
+  const sent = headers(joinBytes(...written)).filter(({ type }) => type === FrameType.DATA);
+  const at = sent.findIndex(({ streamId }) => streamId === small.id);
+  const sizes = (list: Header[]) => list.map(({ payloadBytes }) => payloadBytes / KiB);
+  assert.deepEqual(new Set(sizes(sent.slice(0, at))), new Set([1024]));
+  assert.deepEqual(sizes(sent.slice(at + 1, at + 5)), [512, 512, 512, 512]);
+  assert.deepEqual(new Set(sizes(sent.slice(at + 5))), new Set([1024]));
+});
+
 test("Outbound does not let bulk starve behind streams that have not sent yet", () => {
   const outbound = new Outbound(1);
   const bulk = send(outbound, new Uint8Array(4 * MiB));
