@@ -7,6 +7,7 @@
  *
  * Memory that a read was given belongs to the socket, so what has come moves only in `target()` and after the end.
  */
+import type { LimitError } from "../errors.ts";
 import { CHUNK_BYTES, EAGER_TENSOR_BYTES, MIN_BUFFER_BYTES } from "../limits.ts";
 import { sizeClass } from "../tensor/buffer_pool.ts";
 import type { MemoryContext } from "./inbound_context.ts";
@@ -31,6 +32,8 @@ export class InboundMemory {
   #heldPieceBytes = 0;
   #received = 0;
   #wanted = false;
+  /** It does not say its length, has filled what it has, and nobody may be waited for: one byte more is too many. */
+  #full = false;
 
   /** `totalBytes`: undefined when nobody knows how much will come. */
   constructor(streamId: number, totalBytes: number | undefined, context: MemoryContext) {
@@ -98,7 +101,7 @@ export class InboundMemory {
   /** It does not say its length, and there will be no more memory than there is. */
   get #bounded(): boolean {
     if (this.#totalBytes !== undefined || this.#way !== "assemble") return false;
-    return this.#complete || this.#storableEnd >= this.#context.session.limits.maxTensorBytes;
+    return this.#complete || this.#full || this.#storableEnd >= this.#context.session.limits.maxTensorBytes;
   }
 
   // --- bytes that come
@@ -108,6 +111,7 @@ export class InboundMemory {
     this.move();
     let segment = this.#filling;
     if (!segment) {
+      if (this.#full) throw this.#overBudget(remainingBytes);
       if (this.#bounded) throw outgrown(this.#streamId, this.#storableEnd);
       segment = this.#plainSegment(remainingBytes);
     }
@@ -300,9 +304,14 @@ export class InboundMemory {
       limits.maxTensorBytes,
     );
     if (wanted <= capacity) return;
-    const buffer = pool.acquire(wanted);
+    const buffer = wanted <= pool.budgetBytes ? pool.acquire(wanted) : undefined;
+    this.#wanted = buffer === undefined;
+    this.#full = false;
     if (buffer) this.#adopt(segmentOf(buffer.bytes, buffer), false);
-    else this.#await(wanted, capacity > 0 && !pool.releasePossible);
+    else if (this.#received < capacity)
+      return; // it may be enough
+    else if (capacity > 0 && !pool.releasePossible) this.#full = true;
+    else this.#await(wanted);
   }
 
   #reserveAhead(): void {
@@ -329,14 +338,14 @@ export class InboundMemory {
     }
   }
 
-  /**
-   * There is no room until somebody releases memory. Throws when nobody holds any; `holdsOut`: nor when those who do may
-   * all wait for each other, because none of it is complete.
-   */
-  #await(wantedBytes: number, holdsOut = false): void {
-    const { pool } = this.#context.session;
+  /** There is no room until somebody releases memory. Throws when nobody holds any. */
+  #await(wantedBytes: number): void {
     this.#wanted = true;
-    if (pool.unused || holdsOut) throw overBudget(this.#streamId, wantedBytes, pool.budgetBytes);
+    if (this.#context.session.pool.unused) throw this.#overBudget(wantedBytes);
+  }
+
+  #overBudget(wantedBytes: number): LimitError {
+    return overBudget(this.#streamId, wantedBytes, this.#context.session.pool.budgetBytes);
   }
 
   #adopt(segment: Segment, complete: boolean): void {

@@ -85,6 +85,21 @@ test("InboundTensor arrives without any initial credit, whether its length is kn
   assert.deepEqual([known.verified, unknown.verified], [true, true]);
 });
 
+test("InboundTensor of unknown length that fills all the memory there is arrives whole, and fails with one byte more", () => {
+  const CAPACITY = 4 * MiB; // twice that has no room beside it
+  for (const length of [3 * MiB, CAPACITY, CAPACITY + 1]) {
+    const pair = new TensorPair({ limits: { memoryBudgetBytes: 2 * CAPACITY } });
+    const { dialler, acceptor } = pair;
+    acceptor.onReadable = () => {};
+    const sent = dialler.send(UNKNOWN);
+    dialler.session.write(sent, patternBytes(length));
+    dialler.session.endStream(sent);
+    pair.run();
+    assert.equal(sent.verified, length <= CAPACITY, `${length} bytes`);
+    if (length > CAPACITY) assert.equal(only(acceptor).error?.code, "ASOC_MEMORY_BUDGET");
+  }
+});
+
 test("InboundTensor lends room for the next header only within the tensor: its reader's memory behind it stays as it was", () => {
   const CHUNK = 20_000;
   for (const totalBytes of [3 * CHUNK, undefined]) {
