@@ -25,6 +25,7 @@ import { Resuming } from "./resuming.ts";
 import { ConnectionRoads } from "./roads.ts";
 import type { Address, Conn, Runtime, TlsListen } from "./runtime.ts";
 import type { SendOptions, SendPlan } from "./send_plan.ts";
+import { initialCreditFor } from "./session/credit_window.ts";
 import { starved } from "./session/inbound_faults.ts";
 import type { X1Config } from "./session/negotiation.ts";
 import { Session } from "./session/session.ts";
@@ -332,7 +333,7 @@ export class Connections {
         role: target ? "dialler" : "acceptor",
         nodeId,
         ...keys,
-        limits,
+        limits: { ...limits, initialCreditBytes: initialCreditFor(limits, this.#connections.size + 1) },
         crypto,
         tls: conn.tls,
         pool: this.#pool,

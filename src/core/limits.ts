@@ -60,7 +60,7 @@ export interface Limits {
   readonly helloReplayWindowMs: number;
   /** Peers that discovery remembers. */
   readonly maxDiscoveredPeers: number;
-  /** What each stream may bring before its reader grants more (x1). */
+  /** What each stream may bring before its reader grants more (x1); less where many connections share a small budget. */
   readonly initialCreditBytes: number;
   /** A receiver confirms whenever so much has come; sooner while streams of several priorities share the connection (x1). */
   readonly ackBytes: number;
@@ -150,7 +150,8 @@ export const DEFAULT_LIMITS: Limits & Timing = {
   maxReplayEntries: 65_536,
   helloReplayWindowMs: 3_600_000,
   maxDiscoveredPeers: 4096,
-  initialCreditBytes: 256 * KiB,
+  // What the buffers of both systems hold of one connection: with less, each tensor waits once for them to be drained.
+  initialCreditBytes: 4 * MiB,
   // Each one wakes the sender: every 8 MiB cost 5% of bulk.
   ackBytes: 64 * MiB,
   maxKeyExchangesPerMinute: 600,
@@ -261,7 +262,11 @@ export const SMALL_PAYLOAD_BYTES = 16 * KiB;
 export const MIN_WRITE_BYTES = 64 * KiB;
 export const MAX_WRITE_BYTES = 2 * MiB;
 /** What all streams of a connection may bring before their first CREDIT, as a multiple of one stream's (RFC-0006, Credit). */
-export const CONNECTION_CREDIT_FACTOR = 16;
+export const CONNECTION_CREDIT_FACTOR = 4;
+/** The window of the n-th connection is at most the memory budget divided by n and by this (`initialCreditFor`). */
+export const WINDOW_BUDGET_DIVISOR = 32;
+/** Memory that a tensor of unknown length begins with; it grows from there. */
+export const UNKNOWN_LENGTH_BYTES = MiB;
 /** While something more urgent is under way: bytes that the receiver has not confirmed, and the longest chunk. */
 export const HELD_BYTES = MiB;
 export const HELD_CHUNK_BYTES = 256 * KiB;

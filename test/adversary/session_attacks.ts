@@ -20,7 +20,7 @@ import { COMMUNITY, type Scene } from "./scene.ts";
 const KiB = 1024;
 const MiB = 1024 * KiB;
 /** The node's credit for a new stream (initialCreditBytes). */
-const CREDIT_BYTES = 256 * KiB;
+const CREDIT_BYTES = 4 * MiB;
 /** More than a runtime's memory varies by anyway; far less than what is announced or sent here. */
 const SLACK_BYTES = 96 * MiB;
 /** Within this more memory than that has to come back. */

@@ -78,7 +78,7 @@ test("deliver() to a receiver that was started again: unknown when END was out, 
     [patternBytes(500_000), true], // more than there is credit for
     [BYTES, false],
   ] as const) {
-    const roads = new TensorRoads();
+    const roads = new TensorRoads({ initialCreditBytes: 256_000 });
     roads.connect();
     roads.pair.acceptor.mute = true;
     const sending = send(roads, bytes);

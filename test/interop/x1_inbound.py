@@ -32,7 +32,7 @@ class Inbound:
         self.unacked_bytes = self.mixed_until_ms = 0
         self.asked: set[bytes] = set()  # RESUME? of a stream that is open here: answered when that is over
         self.initial = session.negotiation.own.initial_credit_bytes
-        self.window = self.limit = 16 * self.initial
+        self.window = self.limit = 4 * self.initial
         self.initial_came = self.total_came = 0
 
     @property

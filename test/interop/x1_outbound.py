@@ -76,7 +76,7 @@ class Outbound:
         self.session, self.caps = session, session.peer
         self.next_id = 1 if session.role == "dialler" else 2
         self.initial = self.caps.initial_credit_bytes
-        self.limit = 16 * self.initial
+        self.limit = 4 * self.initial
         self.initial_sent = 0
         self.streams: list[OutStream] = []  # open or ended, in the order of turns
         self.waiting: list[tuple[Transfer, int]] = []  # for one of max_streams

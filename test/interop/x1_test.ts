@@ -221,14 +221,14 @@ for (const runtime of RUNTIMES) {
   });
 
   test(`${runtime}: Python stands at our credit while our consumer keeps the memory, and goes on when it has let go`, async () => {
-    const limits = { memoryBudgetBytes: 6 * MiB, initialCreditBytes: 64 * KiB };
+    const limits = { memoryBudgetBytes: 6 * MiB, initialCreditBytes: 32 * KiB };
     await using couple = await Couple.start(runtime, "python", {}, { limits });
     const { ours, python } = couple;
     ours.command({ cmd: "hold", peer: python.id });
     await couple.fromPython({ bytes: 4 * MiB });
     const id = python.begin(ours, { bytes: 4 * MiB }, { seed: 2 });
     const standing = await python.event("standing");
-    assert.deepEqual([standing.sent, standing.limit], [64 * KiB, 64 * KiB]);
+    assert.deepEqual([standing.sent, standing.limit], [32 * KiB, 32 * KiB]);
     ours.command({ cmd: "release" });
     const { sha256 } = await python.sent(id);
     await ours.event("tensor", { sha256 });

@@ -4,8 +4,19 @@
  * Only the first `initialBytes` of each stream count, because everything beyond them was granted against memory that is
  * there. So `usedBytes`, the memory outside the pool, never exceeds the window.
  */
-import { CONNECTION_CREDIT_FACTOR } from "../limits.ts";
+import { CONNECTION_CREDIT_FACTOR, type Limits, MIN_BUFFER_BYTES, WINDOW_BUDGET_DIVISOR } from "../limits.ts";
 import { creditExceeded } from "./inbound_faults.ts";
+
+/**
+ * The initial credit of a stream on a new connection, which is the `connections`th of its node, in bytes. Windows are
+ * memory beyond `memoryBudgetBytes`: the n-th gets at most 1/n of a 32nd of the budget, so that those of 164 connections,
+ * which is all that a node lets in, come to an eighth of it.
+ */
+export function initialCreditFor(limits: Limits, connections: number): number {
+  const windowBytes = limits.memoryBudgetBytes / WINDOW_BUDGET_DIVISOR / connections;
+  const shareBytes = Math.floor(windowBytes / CONNECTION_CREDIT_FACTOR);
+  return Math.min(limits.initialCreditBytes, Math.max(MIN_BUFFER_BYTES, shareBytes));
+}
 
 /** What a stream has brought on this connection, and may bring. */
 export interface StreamLedger {

@@ -8,7 +8,7 @@
  * Memory that a read was given belongs to the socket, so what has come moves only in `target()` and after the end.
  */
 import type { LimitError } from "../errors.ts";
-import { CHUNK_BYTES, EAGER_TENSOR_BYTES, MIN_BUFFER_BYTES } from "../limits.ts";
+import { CHUNK_BYTES, EAGER_TENSOR_BYTES, MIN_BUFFER_BYTES, UNKNOWN_LENGTH_BYTES } from "../limits.ts";
 import { sizeClass } from "../tensor/buffer_pool.ts";
 import type { MemoryContext } from "./inbound_context.ts";
 import { outgrown, overBudget } from "./inbound_faults.ts";
@@ -300,7 +300,11 @@ export class InboundMemory {
     const capacity = this.#storableEnd;
     if (this.#received * 2 < capacity) return;
     const wanted = Math.min(
-      Math.max(2 * capacity, 2 * this.#context.window.initialBytes, MIN_BUFFER_BYTES),
+      Math.max(
+        2 * capacity,
+        Math.min(2 * this.#context.window.initialBytes, UNKNOWN_LENGTH_BYTES),
+        MIN_BUFFER_BYTES,
+      ),
       limits.maxTensorBytes,
     );
     if (wanted <= capacity) return;

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ConnectionError } from "../../../src/core/errors.ts";
+import { DEFAULT_LIMITS } from "../../../src/core/limits.ts";
 import { FrameType, HEADER_BYTES } from "../../../src/core/wire/header.ts";
 import { decodeRecords } from "../../../src/core/wire/records/records.ts";
 import { patternBytes } from "../../support/core_crypto.ts";
@@ -29,7 +30,7 @@ test("ERROR names the stream and the seq of a DATA frame that is over the credit
     liar.control(5, open),
     data(5, 0, patternBytes(10)),
     data(5, 1, patternBytes(10)),
-    header(FrameType.DATA, 5, 2, 256 * 1024),
+    header(FrameType.DATA, 5, 2, DEFAULT_LIMITS.initialCreditBytes),
   ]);
   assert.deepEqual(place, [5, 2]);
 });

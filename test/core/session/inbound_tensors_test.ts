@@ -1,7 +1,7 @@
 /** The receiving side of tensor streams: what it grants, confirms and refuses. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { DEFAULT_LIMITS, KiB } from "../../../src/core/limits.ts";
+import { CONNECTION_CREDIT_FACTOR, DEFAULT_LIMITS, KiB } from "../../../src/core/limits.ts";
 import { BufferPool } from "../../../src/core/tensor/buffer_pool.ts";
 import { StreamCode } from "../../../src/core/wire/records/reset.ts";
 import { patternBytes } from "../../support/core_crypto.ts";
@@ -33,7 +33,7 @@ test("InboundTensors grants the connection's credit anew when whole tensors are 
   pair.acceptor.onReadable = () => {};
   const sent = Array.from({ length: 40 }, (_, seed) => pair.dialler.send(patternBytes(16 * KiB, seed)));
   pair.run();
-  assert.equal(sent.filter(({ verified }) => verified).length, 16);
+  assert.equal(sent.filter(({ verified }) => verified).length, CONNECTION_CREDIT_FACTOR);
   for (let taken = 0; taken < 40; taken++) {
     const stream = pair.acceptor.streams[taken];
     assert.ok(stream?.ended, `stream ${taken} did not come`);

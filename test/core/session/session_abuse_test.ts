@@ -1,12 +1,15 @@
 /** A proven peer that breaks the rules of tensor streams: what it gets for it, and what it cannot cost. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MiB } from "../../../src/core/limits.ts";
+import { CONNECTION_CREDIT_FACTOR, DEFAULT_LIMITS, MiB } from "../../../src/core/limits.ts";
+
 import { FrameType } from "../../../src/core/wire/header.ts";
 import { patternBytes } from "../../support/core_crypto.ts";
 import { data, end, header } from "../../support/core_frames.ts";
 import { TensorPair } from "../../support/tensor_pair.ts";
 import { MINIMAL_OPEN } from "../../support/x1_samples.ts";
+
+const CREDIT_BYTES = DEFAULT_LIMITS.initialCreditBytes;
 
 /** A pair whose dialler is spoken for by hand. */
 function abused(options: ConstructorParameters<typeof TensorPair>[0] = {}) {
@@ -80,25 +83,28 @@ const FATAL: readonly [string, string, (liar: ReturnType<typeof abused>["liar"])
   [
     "more than the credit of the stream",
     "ASOC_CREDIT_EXCEEDED",
-    (liar) => [liar.control(1, open({ totalBytes: 2 ** 50 })), header(FrameType.DATA, 1, 0, 256 * 1024 + 1)],
+    (liar) => [
+      liar.control(1, open({ totalBytes: 2 ** 50 })),
+      header(FrameType.DATA, 1, 0, CREDIT_BYTES + 1),
+    ],
   ],
   [
     "more than the credit of the connection",
     "ASOC_CREDIT_EXCEEDED",
     (liar) => [
-      ...Array.from({ length: 17 }, (_, index) => [
+      ...Array.from({ length: CONNECTION_CREDIT_FACTOR + 1 }, (_, index) => [
         liar.control(
           2 * index + 1,
           open({ totalBytes: 2 ** 50, transferId: Uint8Array.of(0, 0, 0, 0, 0, 0, 0, index) }),
         ),
-        data(2 * index + 1, 0, new Uint8Array(256 * 1024)),
+        data(2 * index + 1, 0, new Uint8Array(CREDIT_BYTES)),
       ]).flat(),
     ],
   ],
   [
     "more than the credit of a stream that was stopped",
     "ASOC_CREDIT_EXCEEDED",
-    (liar) => [liar.control(1, open({ layout: 1 })), header(FrameType.DATA, 1, 0, 256 * 1024 + 1)],
+    (liar) => [liar.control(1, open({ layout: 1 })), header(FrameType.DATA, 1, 0, CREDIT_BYTES + 1)],
   ],
 ];
 
