@@ -22,6 +22,8 @@ export interface PairOfRuntimes {
 export const FLOOR = 0.8;
 /** A pair that seems to be under the floor is measured so many times more before it is believed: others share the machine. */
 const MORE_ROUNDS = 6;
+/** After so many rounds new processes take over: two of the same program differ more than two rounds of one. */
+const ROUNDS_OF_PROCESSES = 3;
 
 export const ALL_PAIRS: readonly PairOfRuntimes[] = RUNTIMES.flatMap((from) =>
   RUNTIMES.map((to) => ({ from, to })),
@@ -47,12 +49,15 @@ export async function matrix(
 ): Promise<MatrixCell[]> {
   const load = { ...BULK, tensorBytes, count: tensors };
   const found = new Map<string, { asoc: number[]; bare: number[]; ratio: number[] }>();
-  for (const { from, to } of pairs) {
-    // A pass of its own: content, which the measured rounds do not look at. It also warms up.
-    await measure(await rig.pair("asoc", from, to), { ...load, count: 2, verify: true });
-    await measure(await rig.pair("bare", from, to), { ...load, count: 2 });
-    found.set(`${from}/${to}`, { asoc: [], bare: [], ratio: [] });
-  }
+  for (const { from, to } of pairs) found.set(`${from}/${to}`, { asoc: [], bare: [], ratio: [] });
+  const begin = async (some: readonly PairOfRuntimes[]) => {
+    await Promise.all([rig.stop("asoc"), rig.stop("bare")]);
+    for (const { from, to } of some) {
+      // A pass of its own: content, which the measured rounds do not look at. It also warms up.
+      await measure(await rig.pair("asoc", from, to), { ...load, count: 2, verify: true });
+      await measure(await rig.pair("bare", from, to), { ...load, count: 2 });
+    }
+  };
   const once = async ({ from, to }: PairOfRuntimes) => {
     const bare = await rig.pair("bare", from, to);
     const asoc = await rig.pair("asoc", from, to);
@@ -65,6 +70,7 @@ export async function matrix(
     cell?.ratio.push(node / ((before + after) / 2));
   };
   for (let round = 1; round <= rounds; round++) {
+    if (round % ROUNDS_OF_PROCESSES === 1) await begin(pairs);
     for (const pair of pairs) {
       say(`round ${round} of ${rounds}: ${pair.from} → ${pair.to}`);
       await once(pair);
@@ -74,6 +80,7 @@ export async function matrix(
   for (const pair of insists ? pairs : []) {
     if (spread(found.get(`${pair.from}/${pair.to}`)?.ratio ?? []).median >= FLOOR) continue;
     say(`again, because it seems slow: ${pair.from} → ${pair.to}`);
+    await begin([pair]);
     for (let round = 0; round < MORE_ROUNDS; round++) await once(pair);
   }
   return pairs.map(({ from, to }) => {
