@@ -1,8 +1,3 @@
-/**
- * The live connections of a node: takes and dials them, lets their handshakes through or not, and passes on what
- * their sessions say. Whom to dial, and what the connections mean, is the swarm's business.
- */
-import type { PeerAccess } from "./access/access.ts";
 import { formatAddress } from "./address.ts";
 import { Admission } from "./auth/admission.ts";
 import { isAccident, isBlamed } from "./auth/blame.ts";
@@ -11,7 +6,6 @@ import { Callers } from "./callers.ts";
 import type { Connection } from "./connection.ts";
 import { ConnectionKeys } from "./connection_keys.ts";
 import { ConnectionStreams, type StreamsListener } from "./connection_streams.ts";
-import type { ResumeAnswer } from "./delivery.ts";
 import type { Doorkeeper, DoorReason } from "./doorkeeper.ts";
 import { Driver } from "./driver.ts";
 import { AsocError, ClosedError, ConnectionError, describe, LimitError } from "./errors.ts";
@@ -19,12 +13,10 @@ import { Farewells } from "./farewells.ts";
 import { type KeyNews, type KeyPeer, keyPeerOf, keyPeersOf } from "./key_peer.ts";
 import { whoMakesRoom } from "./make_room.ts";
 import type { NodeConfig } from "./node_events.ts";
-import { type Outgoing, unknownPeer } from "./outgoing.ts";
 import { ReadShares } from "./read_shares.ts";
 import { Resuming } from "./resuming.ts";
 import { ConnectionRoads } from "./roads.ts";
 import type { Address, Conn, Runtime, TlsListen } from "./runtime.ts";
-import type { SendOptions, SendPlan } from "./send_plan.ts";
 import { initialCreditFor } from "./session/credit_window.ts";
 import { starved } from "./session/inbound_faults.ts";
 import type { X1Config } from "./session/negotiation.ts";
@@ -40,7 +32,6 @@ import { communityHash } from "./wire/beacon.ts";
 import { readU32 } from "./wire/header.ts";
 import { formatNodeId } from "./wire/node_id.ts";
 import { GoawayCode } from "./wire/records/goaway.ts";
-import type { TapRecord, UntapRecord } from "./wire/records/tap.ts";
 
 /** What a node wants to hear of its connections. */
 export interface ConnectionsListener extends StreamsListener {
@@ -66,10 +57,11 @@ export class Connections {
   readonly #readShares: ReadShares;
   readonly #callers: Callers;
   readonly #resuming: Resuming;
-  readonly #roads: ConnectionRoads;
   readonly #keys: ConnectionKeys;
   readonly #streams: ConnectionStreams;
   readonly #farewells: Farewells;
+  /** Ways to the peers, for what is sent or asked. */
+  readonly roads: ConnectionRoads;
   readonly #x1: X1Config | undefined;
   readonly #connections = new Set<Connection>();
   readonly #byLink = new Map<number, Connection>();
@@ -107,12 +99,12 @@ export class Connections {
     this.#resuming = new Resuming(limits, clock, (peer, streamId, error) =>
       listener.emit({ kind: "streamFailed", peer, streamId, error }),
     );
-    this.#roads = new ConnectionRoads(swarm, clock, limits, this.#byLink);
     this.#streams = new ConnectionStreams(config, door, traffic, this.#resuming, listener);
     this.#farewells = new Farewells(swarm, clock, this.#byLink, () => {
       listener.changed();
-      this.#roads.changed();
+      this.roads.changed();
     });
+    this.roads = new ConnectionRoads(swarm, clock, limits, this.#byLink, this.#streams, this.#farewells);
     if (config.extension) {
       this.#x1 = {
         communityHash: communityHash(config.community, crypto),
@@ -143,50 +135,6 @@ export class Connections {
       driver.session.setKeepalive(links.has(id));
       driver.pump();
     }
-  }
-
-  /** A new stream to the peer `id` that carries `plan` from `baseOffset` on. Throws ASOC_CLOSED, ASOC_UNKNOWN_PEER, RangeError. */
-  open(id: string, options: SendOptions, plan: SendPlan, baseOffset = 0): Outgoing {
-    const { chunkBytes } = options;
-    if (
-      chunkBytes !== undefined &&
-      !(Number.isInteger(chunkBytes) && chunkBytes >= 1 && chunkBytes <= 0xffff_ffff)
-    ) {
-      throw new RangeError(`chunkBytes: expected a whole number from 1, got ${chunkBytes}`);
-    }
-    const connection = this.#roads.take(id);
-    const outgoing = this.#streams.open(connection, options, plan, baseOffset, this.#runtime.clock.nowMs());
-    this.#farewells.retireWornOut(connection);
-    return outgoing;
-  }
-
-  // --- Roads: see `delivery.ts`
-
-  peer(id: string): Peer {
-    return this.#roads.peer(id);
-  }
-
-  road(id: string, timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
-    return this.#roads.wait(id, timeoutMs, signal);
-  }
-
-  askResume(id: string, transferId: Uint8Array): Promise<ResumeAnswer> | undefined {
-    return this.#roads.askResume(id, transferId);
-  }
-
-  /** Asks the peer `id` for copies of tensors, or for no more of them. Throws ASOC_UNKNOWN_PEER. */
-  askTap(id: string, record: TapRecord | UntapRecord): void {
-    const connection = this.#roads.find(id);
-    if (!connection?.driver.session.tensors) throw unknownPeer(id, this.#swarm.peers());
-    connection.driver.session.ask(record);
-    connection.driver.pump();
-  }
-
-  /** What the peer `id` may do. Throws ASOC_UNKNOWN_PEER. */
-  accessOf(id: string): PeerAccess {
-    const connection = this.#roads.find(id);
-    if (!connection) throw unknownPeer(id, this.#swarm.peers());
-    return connection.access;
   }
 
   /** Carries out what the swarm wants of connections that there are. */
@@ -228,7 +176,7 @@ export class Connections {
     this.#closing = true;
     this.#dials.abort(new ClosedError("ASOC_CLOSED", "The node is closing"));
     this.#resuming.close();
-    this.#roads.close();
+    this.roads.close();
   }
 
   /** Resolves when all connections have ended, by themselves or after `timeoutMs`; rejects when a peer may not have read all. */
@@ -504,7 +452,7 @@ export class Connections {
     if (!key) this.#listener.keysChanged();
     else if (key.state === "offered" && caps && link) this.#listener.keySeen(key, peerOf(link));
     this.#listener.changed();
-    this.#roads.changed();
+    this.roads.changed();
   }
 
   /** Whom we dialled says only now who it is; whoever dialled us was asked before. */
@@ -551,7 +499,7 @@ export class Connections {
     }
     if (this.#closing && error && link && counters.payloadBytesOut > 0) this.#unread ??= error;
     this.#listener.changed();
-    this.#roads.changed();
+    this.roads.changed();
     if (this.#connections.size === 0) this.#idle?.();
   }
 }

@@ -122,13 +122,13 @@ export class AsocNode {
           priority: 0,
           signal: this.#copying.signal,
         }),
-      (id, record) => this.#connections.askTap(id, record),
+      (id, record) => this.#connections.roads.askTap(id, record),
     );
     this.#sending = new Sending(
       runtime,
       limits,
       this.#swarm,
-      this.#connections,
+      this.#connections.roads,
       this.#tapping,
       this.#traffic,
     );
@@ -254,7 +254,7 @@ export class AsocNode {
 
   /** What a peer may do here as things are, and by which rule. Throws ASOC_UNKNOWN_PEER. */
   permissionsOf(peer: string | Peer): Permissions {
-    return this.#connections.accessOf(typeof peer === "string" ? peer : peer.id).permissions;
+    return this.#connections.roads.accessOf(typeof peer === "string" ? peer : peer.id).permissions;
   }
 
   #emit(event: NodeEvent): void {
@@ -368,7 +368,7 @@ export class AsocNode {
   }
 
   #idOf(peer: string | Peer): string {
-    return typeof peer === "string" ? this.#connections.peer(peer).id : peer.id;
+    return typeof peer === "string" ? this.#connections.roads.peer(peer).id : peer.id;
   }
 
   /**

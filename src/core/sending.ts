@@ -1,10 +1,10 @@
 /** Sending from a node: one tensor to one peer or to several, with copies for those who tap its topic. */
-import type { Connections } from "./connections.ts";
 import { deliver, isBreak, unknownOutcome } from "./delivery.ts";
 import { AsocError } from "./errors.ts";
 import type { Limits, Timing } from "./limits.ts";
 import type { SendOutcome } from "./node_events.ts";
 import { type Outgoing, sendTo } from "./outgoing.ts";
+import type { ConnectionRoads } from "./roads.ts";
 import type { Runtime } from "./runtime.ts";
 import { type SendOptions, SendPlan, type SendReport, TransferIds } from "./send_plan.ts";
 import type { TensorDescription } from "./session/description.ts";
@@ -21,7 +21,7 @@ export class Sending {
   readonly #runtime: Runtime;
   readonly #limits: Limits & Timing;
   readonly #swarm: Swarm;
-  readonly #connections: Connections;
+  readonly #roads: ConnectionRoads;
   readonly #tapping: Tapping<Carried>;
   readonly #traffic: Traffic;
   readonly #transferIds: TransferIds;
@@ -30,14 +30,14 @@ export class Sending {
     runtime: Runtime,
     limits: Limits & Timing,
     swarm: Swarm,
-    connections: Connections,
+    roads: ConnectionRoads,
     tapping: Tapping<Carried>,
     traffic: Traffic,
   ) {
     this.#runtime = runtime;
     this.#limits = limits;
     this.#swarm = swarm;
-    this.#connections = connections;
+    this.#roads = roads;
     this.#tapping = tapping;
     this.#traffic = traffic;
     this.#transferIds = new TransferIds(runtime.crypto);
@@ -99,9 +99,9 @@ export class Sending {
   #deliver(id: string, source: Rereadable, plan: SendPlan, options: SendOptions): Promise<SendReport> {
     const watched = this.#traffic.leaving(this.#swarm.findPeer(id), plan, options);
     const { clock } = this.#runtime;
-    if (!watched) return deliver(this.#connections, clock, this.#limits, id, source, plan, options);
+    if (!watched) return deliver(this.#roads, clock, this.#limits, id, source, plan, options);
     return watchedDelivery(watched, source, options, (seen, moved) =>
-      deliver(this.#connections, clock, this.#limits, id, seen, plan, moved),
+      deliver(this.#roads, clock, this.#limits, id, seen, plan, moved),
     );
   }
 
@@ -116,7 +116,7 @@ export class Sending {
     const outgoing: Outgoing[] = [];
     for (const to of targets) {
       try {
-        outgoing.push(this.#connections.open(typeof to === "string" ? to : to.id, options, plan));
+        outgoing.push(this.#roads.open(typeof to === "string" ? to : to.id, options, plan));
       } catch (error) {
         if (error instanceof AsocError && typeof to !== "string") {
           outcomes.push({ peer: to, report: undefined, error });
@@ -147,7 +147,7 @@ export class Sending {
     plan: SendPlan,
     options: SendOptions,
   ): Promise<SendOutcome> {
-    const peer = typeof to === "string" ? this.#connections.peer(to) : to;
+    const peer = typeof to === "string" ? this.#roads.peer(to) : to;
     try {
       const report = await this.#deliver(peer.id, source, plan, options);
       return { peer: report.peer, report, error: undefined };
