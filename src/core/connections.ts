@@ -1,37 +1,33 @@
-import { formatAddress } from "./address.ts";
-import { Admission } from "./auth/admission.ts";
-import { isAccident, isBlamed } from "./auth/blame.ts";
+/**
+ * The live connections of a node, and what their sessions say: it goes to the part whose business it is. Those that come in
+ * are let in by `accepting.ts`, others are made by `dialling.ts`; whom to dial, and what the connections mean, the swarm knows.
+ */
+import { Accepting } from "./accepting.ts";
+import { Allowances } from "./allowances.ts";
 import type { KeyRing, RingKey } from "./auth/key_ring.ts";
 import { Callers } from "./callers.ts";
 import type { Connection } from "./connection.ts";
 import { ConnectionKeys } from "./connection_keys.ts";
+import { ConnectionMaker, type Dialled, type SessionKeys } from "./connection_maker.ts";
 import { ConnectionStreams, type StreamsListener } from "./connection_streams.ts";
-import type { Doorkeeper, DoorReason } from "./doorkeeper.ts";
-import { Driver } from "./driver.ts";
-import { AsocError, ClosedError, ConnectionError, describe, LimitError } from "./errors.ts";
+import { Dialling } from "./dialling.ts";
+import type { Doorkeeper } from "./doorkeeper.ts";
+import { Draining } from "./draining.ts";
+import type { AsocError } from "./errors.ts";
 import { Farewells } from "./farewells.ts";
 import { type KeyNews, type KeyPeer, keyPeerOf, keyPeersOf } from "./key_peer.ts";
-import { whoMakesRoom } from "./make_room.ts";
 import type { NodeConfig } from "./node_events.ts";
-import { ReadShares } from "./read_shares.ts";
 import { Resuming } from "./resuming.ts";
 import { ConnectionRoads } from "./roads.ts";
-import type { Address, Conn, Runtime, TlsListen } from "./runtime.ts";
-import { initialCreditFor } from "./session/credit_window.ts";
+import type { Conn, Runtime } from "./runtime.ts";
 import { starved } from "./session/inbound_faults.ts";
-import type { X1Config } from "./session/negotiation.ts";
-import { Session } from "./session/session.ts";
-import type { Opened, SessionConfig, SessionEvent } from "./session/session_types.ts";
+import type { Opened, SessionEvent } from "./session/session_types.ts";
 import { SessionTotals } from "./session_totals.ts";
-import { type Peer, peerOf, type Swarm, type Target } from "./swarm/swarm.ts";
+import { type Peer, peerOf, type Swarm } from "./swarm/swarm.ts";
 import { BufferPool } from "./tensor/buffer_pool.ts";
-import { MemoryAccounts } from "./tensor/memory_account.ts";
-import { checkDialled, insecureError, listenWith, peerTls } from "./tls.ts";
+import { peerTls } from "./tls.ts";
 import type { Traffic } from "./traffic.ts";
-import { communityHash } from "./wire/beacon.ts";
-import { readU32 } from "./wire/header.ts";
 import { formatNodeId } from "./wire/node_id.ts";
-import { GoawayCode } from "./wire/records/goaway.ts";
 
 /** What a node wants to hear of its connections. */
 export interface ConnectionsListener extends StreamsListener {
@@ -51,26 +47,22 @@ export class Connections {
   readonly #swarm: Swarm;
   readonly #listener: ConnectionsListener;
   readonly #door: Doorkeeper;
-  readonly #admission: Admission;
   readonly #pool: BufferPool;
-  readonly #accounts: MemoryAccounts;
-  readonly #readShares: ReadShares;
+  readonly #allowances: Allowances;
   readonly #callers: Callers;
   readonly #resuming: Resuming;
   readonly #keys: ConnectionKeys;
   readonly #streams: ConnectionStreams;
   readonly #farewells: Farewells;
-  /** Ways to the peers, for what is sent or asked. */
-  readonly roads: ConnectionRoads;
-  readonly #x1: X1Config | undefined;
+  readonly #maker: ConnectionMaker;
+  readonly #draining: Draining;
   readonly #connections = new Set<Connection>();
   readonly #byLink = new Map<number, Connection>();
   readonly #totals = new SessionTotals();
-  readonly #dials = new AbortController();
-  #closing = false;
-  #idle: (() => void) | undefined;
-  /** Why a peer may not have read all that was sent to it before the close. */
-  #unread: AsocError | undefined;
+  readonly accepting: Accepting;
+  readonly dialling: Dialling;
+  /** Ways to the peers, for what is sent or asked. */
+  readonly roads: ConnectionRoads;
 
   constructor(
     runtime: Runtime,
@@ -86,10 +78,8 @@ export class Connections {
     this.#config = config;
     this.#swarm = swarm;
     this.#listener = listener;
-    this.#admission = new Admission(config.limits);
     this.#pool = new BufferPool({ ...config.limits, detachReleased: config.detachReleased });
-    this.#accounts = new MemoryAccounts(this.#pool);
-    this.#readShares = new ReadShares(config.limits.sharedFramesPerSecond);
+    this.#allowances = new Allowances(this.#pool, door);
     const { crypto, clock } = runtime;
     const { nodeId, legacy, limits } = config;
     this.#keys = new ConnectionKeys(ring, clock, limits);
@@ -105,16 +95,23 @@ export class Connections {
       this.roads.changed();
     });
     this.roads = new ConnectionRoads(swarm, clock, limits, this.#byLink, this.#streams, this.#farewells);
-    if (config.extension) {
-      this.#x1 = {
-        communityHash: communityHash(config.community, crypto),
-        bootEpoch: readU32(crypto.randomBytes(4), 0),
-        tensors: true,
-        takesTensors: config.takesTensors,
-        keyExchange: true,
-        rotation: config.rotation === "accept",
-      };
-    }
+    this.#draining = new Draining(clock, this.#connections);
+    this.#maker = new ConnectionMaker(
+      runtime,
+      config,
+      this.#pool,
+      door,
+      this.#callers,
+      this.#resuming,
+      this.#onSession,
+    );
+    this.accepting = new Accepting(config, clock, door, this.#keys, this.#connections, (conn, keys) =>
+      this.#connect(conn, keys, undefined),
+    );
+    this.dialling = new Dialling(runtime, config, swarm, door, this.#callers, this.#keys, {
+      connect: (conn, keys, dialled) => this.#connect(conn, keys, dialled),
+      failed: () => listener.changed(),
+    });
   }
 
   get stats() {
@@ -173,196 +170,27 @@ export class Connections {
 
   /** No more dials and connections; what is open finishes. */
   beginClose(): void {
-    this.#closing = true;
-    this.#dials.abort(new ClosedError("ASOC_CLOSED", "The node is closing"));
+    this.accepting.close();
+    this.#draining.begin();
+    this.dialling.close();
     this.#resuming.close();
     this.roads.close();
   }
 
-  /** Resolves when all connections have ended, by themselves or after `timeoutMs`; rejects when a peer may not have read all. */
-  async drain(timeoutMs: number): Promise<void> {
-    const { clock } = this.#runtime;
-    const idle = new Promise<void>((resolve) => {
-      this.#idle = resolve;
-      if (this.#connections.size === 0) resolve();
-    });
-    for (const connection of [...this.#connections]) {
-      // 0 would say that there is no limit.
-      connection.driver.session.close(clock.nowMs(), GoawayCode.SHUTDOWN, Math.max(1, Math.ceil(timeoutMs)));
-      connection.driver.pump();
-    }
-    const deadline = clock.after(timeoutMs, () => this.abortAll());
-    await idle;
-    deadline.cancel();
-    if (this.#unread) throw this.#unread;
+  /** See `Draining.drain`. */
+  drain(timeoutMs: number): Promise<void> {
+    return this.#draining.drain(timeoutMs);
   }
 
   abortAll(): void {
-    const nowMs = this.#runtime.clock.nowMs();
-    for (const connection of [...this.#connections]) {
-      const error = new ClosedError("ASOC_CLOSED", "The node was closed before this was finished");
-      connection.driver.session.abort(error, nowMs);
-      connection.driver.pump();
-    }
+    this.#draining.abortAll();
   }
 
-  /** How connections come in where they must speak TLS. */
-  get tlsListen(): TlsListen | undefined {
-    const { tls, limits } = this.#config;
-    if (!tls) return undefined;
-    return listenWith(tls, limits, this.#admission, this.#runtime.clock, this.#door);
-  }
-
-  /** Whether connections from there are refused now, whatever they say: asked before anything is made for one. */
-  isShut(remote: Address): boolean {
-    const nowMs = this.#runtime.clock.nowMs();
-    return this.#turnsAway(remote, () => {
-      const refused = this.#admission.shut(remote.host, nowMs);
-      if (refused || !this.#admission.crowded) return refused;
-      return whoMakesRoom(this.#connections, nowMs) ? undefined : "too many handshakes";
-    });
-  }
-
-  /** Whether somebody from there is refused, by `judge` or before it is asked; that is told then. */
-  #turnsAway(remote: Address, judge: () => DoorReason | undefined): boolean {
-    const forbidden = this.#door.hostRefusal(remote.host);
-    const refused = this.#closing ? "closing" : forbidden ? "forbidden" : judge();
-    if (refused) this.#door.turnedAway(remote, refused, forbidden);
-    return refused !== undefined;
-  }
-
-  /** A connection has come in. */
-  accept(conn: Conn): void {
-    const insecure = insecureError(conn, this.#config.tls);
-    if (insecure) {
-      this.#door.turnedAway(conn.remote, "failed handshake", insecure);
-      conn.abort(insecure);
-      return;
-    }
-    const nowMs = this.#runtime.clock.nowMs();
-    // Idle sockets must not keep real peers out.
-    if (this.#admission.crowded) this.#makeRoom(nowMs);
-    const { host } = conn.remote;
-    if (this.#turnsAway(conn.remote, () => this.#admission.arrive(host, nowMs, conn.tls !== undefined))) {
-      conn.abort();
-      return;
-    }
-    const keys = this.#keys.accepting(conn.remote.host);
-    if (keys) {
-      this.#connect(conn, keys, undefined, undefined, undefined);
-      return;
-    }
-    this.#admission.failed(conn.remote.host, false, nowMs);
-    this.#door.turnedAway(conn.remote, "no key of this node holds now");
-    conn.abort();
-  }
-
-  #makeRoom(nowMs: number): void {
-    const { driver } = whoMakesRoom(this.#connections, nowMs) ?? {};
-    if (!driver) return;
-    const message = "Handshake given up to make room for a newer one (maxPendingHandshakes, maxConnections)";
-    const details = { limit: "maxPendingHandshakes" };
-    driver.session.abort(new LimitError("ASOC_ADMISSION", message, { details }), nowMs);
-    driver.pump();
-  }
-
-  #connect(
-    conn: Conn,
-    keys: Pick<SessionConfig, "key" | "otherKeys" | "mayExchange">,
-    target: Target | undefined,
-    dialled: Address | undefined,
-    challenge: number | undefined,
-  ): void {
-    const { nodeId, limits } = this.#config;
-    const { crypto, clock } = this.#runtime;
-    let helloId: string | undefined;
-    const session: Session = new Session(
-      {
-        role: target ? "dialler" : "acceptor",
-        nodeId,
-        ...keys,
-        limits: { ...limits, initialCreditBytes: initialCreditFor(limits, this.#connections.size + 1) },
-        crypto,
-        tls: conn.tls,
-        pool: this.#pool,
-        ...(challenge === undefined ? {} : { challenge }),
-        unixMs: () => clock.unixMs(),
-        ...(this.#x1 ? { x1: this.#x1 } : {}),
-        isLegacy: (peerId) => this.#callers.isLegacy(peerId),
-        mustProve: (peerId) => this.#callers.mustProve(peerId, target, dialled),
-        bookOf: (peerId) => this.#resuming.bookOf(formatNodeId(peerId), connection),
-        refusal: (said, baseOffset) => this.#door.arrivalRefusal(connection, said, baseOffset),
-        admit: (peerNodeId, peerChallenge) => {
-          helloId = formatNodeId(peerNodeId);
-          return (
-            this.#callers.judge(peerNodeId, peerChallenge, clock.nowMs()) ?? this.#door.refusal(connection)
-          );
-        },
-      },
-      clock.nowMs(),
-    );
-    const surroundings = {
-      pool: this.#pool,
-      memoryWaitMs: limits.memoryWaitMs,
-      share: this.#readShares.open(),
-    };
-    const connection: Connection = {
-      driver: new Driver(session, conn, clock, surroundings, (event) => this.#onSession(connection, event)),
-      direction: target ? "outbound" : "inbound",
-      sinceMs: clock.nowMs(),
-      remote: conn.remote,
-      access: this.#door.peer(
-        conn,
-        target !== undefined,
-        () => connection.link?.nodeId ?? helloId ?? (session.peer && formatNodeId(session.peer.uuid)),
-      ),
-      target,
-      dialled,
-      challenge,
-      link: undefined,
-      account: undefined,
-      outgoing: new Map(),
-      incoming: new Map(),
-      asked: new Map(),
-    };
+  #connect(conn: Conn, keys: SessionKeys, dialled: Dialled | undefined): void {
+    const connection = this.#maker.make(conn, keys, dialled, this.#connections.size + 1);
     this.#connections.add(connection);
-    this.#useQuotas(connection);
+    this.#allowances.useQuotas(connection);
     connection.driver.start();
-  }
-
-  /** Dials `target`; the swarm hears how it went. */
-  async dial(target: Target, address: Address): Promise<void> {
-    const { transport, clock } = this.#runtime;
-    const { limits } = this.#config;
-    const challenge = this.#callers.challengeFor(target);
-    try {
-      const forbidden = this.#door.hostRefusal(address.host);
-      if (forbidden) throw forbidden;
-      const { key } = this.#keys.dialling(target);
-      const conn = await transport.dial(address, {
-        timeoutMs: limits.dialTimeoutMs,
-        signal: this.#dials.signal,
-        tls: this.#config.tls,
-      });
-      if (this.#closing) return conn.abort();
-      try {
-        checkDialled(conn, this.#config.tls, target.nodeId);
-      } catch (error) {
-        conn.abort();
-        throw error;
-      }
-      this.#connect(conn, { key }, target, address, challenge);
-    } catch (error) {
-      this.#callers.forgetChallenge(challenge);
-      if (this.#closing) return;
-      const cause =
-        error instanceof AsocError
-          ? error
-          : new ConnectionError("ASOC_UNREACHABLE", describe(error), { cause: error });
-      this.#door.dialRefused(address, cause);
-      this.#swarm.handleDialFailed(target, cause, clock.nowMs());
-      this.#listener.changed();
-    }
   }
 
   /** Access rules have changed, or somebody's uuid has become known: who may not stay goes. */
@@ -373,16 +201,11 @@ export class Connections {
         this.#door.denied(connection, "connect");
         connection.driver.session.abort(refusal, this.#runtime.clock.nowMs());
         connection.driver.pump();
-      } else this.#useQuotas(connection);
+      } else this.#allowances.useQuotas(connection);
     }
   }
 
-  #useQuotas({ access, account, driver }: Connection): void {
-    driver.session.useQuota(this.#door.access.rules.hasQuotas ? access : undefined);
-    if (account !== undefined) this.#accounts.cap(account, access.permissions.quota.memoryBytes);
-  }
-
-  #onSession(connection: Connection, event: SessionEvent): void {
+  readonly #onSession = (connection: Connection, event: SessionEvent): void => {
     switch (event.kind) {
       case "open":
         this.#opened(connection, event);
@@ -412,7 +235,7 @@ export class Connections {
       default:
         this.#streams.handle(connection, event);
     }
-  }
+  };
 
   #opened(connection: Connection, { nodeId, caps }: Opened): void {
     const { target, remote, dialled } = connection;
@@ -421,7 +244,7 @@ export class Connections {
     const id = nodeId && formatNodeId(nodeId);
     if (caps && id) this.#callers.handleProven(id, dialled);
     const traits = { tls, takesTensors: caps?.maxStreams !== 0, bootEpoch: caps?.bootEpoch };
-    const refusal = this.#outboundRefusal(connection, caps && id);
+    const refusal = this.dialling.refusal(connection, caps && id);
     if (refusal) {
       connection.driver.session.abort(refusal, this.#runtime.clock.nowMs());
       return;
@@ -429,17 +252,16 @@ export class Connections {
     if (target) {
       connection.link = this.#swarm.handleDialled(target, remote, caps && id, traits);
     } else if (id) {
-      this.#admission.authenticated(remote.host);
-      if (!caps && this.#x1) this.#callers.handleWithoutCaps(id);
+      this.accepting.authenticated(remote);
+      if (!caps && this.#config.extension) this.#callers.handleWithoutCaps(id);
       connection.link = this.#swarm.handleAccepted(id, remote, caps !== undefined, traits);
     }
     const { link } = connection;
     if (link) {
       this.#byLink.set(link.id, connection);
-      connection.account = link.nodeId ?? link.target?.key ?? formatAddress(link.remote);
-      connection.driver.session.useMemory(this.#accounts.join(connection.account));
+      this.#allowances.join(connection, link);
       if (tls?.verified === "nothing") this.#listener.emit({ kind: "unverified", peer: peerOf(link) });
-      this.#useQuotas(connection);
+      this.#allowances.useQuotas(connection);
       this.#door.opened(connection, caps !== undefined, tls);
       // Its answer says how far away the peer is, before anybody wants to know.
       if (caps) {
@@ -455,15 +277,6 @@ export class Connections {
     this.roads.changed();
   }
 
-  /** Whom we dialled says only now who it is; whoever dialled us was asked before. */
-  #outboundRefusal({ target, driver, remote }: Connection, id: string | undefined): AsocError | undefined {
-    if (!target) return undefined;
-    const access = this.#door.peer(driver.conn, true, () => id ?? target.nodeId);
-    const refusal = this.#door.refusal({ access });
-    if (refusal) this.#door.denied({ access, remote, direction: "outbound" }, "connect");
-    return refusal;
-  }
-
   #ended(connection: Connection, error: AsocError | undefined): void {
     const { clock } = this.#runtime;
     const nowMs = clock.nowMs();
@@ -472,39 +285,18 @@ export class Connections {
     this.#totals.retire(counters);
     const { link, target, challenge } = connection;
     this.#callers.forgetChallenge(challenge);
-    if (connection.account !== undefined) this.#accounts.leave(connection.account);
+    this.#allowances.leave(connection);
     this.#streams.ended(connection);
     if (link) {
       if (error?.code === "ASOC_UNEXPECTED_RECORD" && link.nodeId) this.#callers.handleLateCaps(link.nodeId);
       this.#byLink.delete(link.id);
-      if (connection.direction === "inbound") this.#admission.left(connection.remote.host, nowMs);
+      if (connection.direction === "inbound") this.accepting.left(connection.remote, nowMs);
       this.#door.ended(connection, error);
       this.#swarm.handleClosed(link, error, nowMs);
-    } else if (target) {
-      this.#keys.refused(connection, isAnswered(error));
-      const cause = error ?? new ConnectionError("ASOC_HANDSHAKE_REFUSED", "Handshake refused");
-      const named = new ConnectionError(
-        "ASOC_HANDSHAKE_REFUSED",
-        `${formatAddress(connection.remote)}: ${cause.message}`,
-        { cause },
-      );
-      this.#door.dialRefused(connection.remote, cause, connection);
-      this.#swarm.handleDialFailed(target, named, nowMs);
-    } else {
-      const { host } = connection.remote;
-      const blame = isBlamed(error) && !(isAccident(error) && this.#admission.isFamiliar(host, nowMs));
-      const blocked = this.#admission.failed(host, blame, nowMs);
-      const reason = blocked ? "failed handshake, address blocked" : "failed handshake";
-      this.#door.turnedAway(connection.remote, reason, error, undefined, connection);
-    }
-    if (this.#closing && error && link && counters.payloadBytesOut > 0) this.#unread ??= error;
+    } else if (target) this.dialling.failed(connection, target, error, nowMs);
+    else this.accepting.failed(connection, error, nowMs);
+    this.#draining.ended(connection, error, counters.payloadBytesOut);
     this.#listener.changed();
     this.roads.changed();
-    if (this.#connections.size === 0) this.#idle?.();
   }
-}
-
-/** Whoever has answered a HELLO knows its key. */
-function isAnswered(error: AsocError | undefined): boolean {
-  return error !== undefined && error.code !== "ASOC_HANDSHAKE_REFUSED" && error.code !== "ASOC_WRONG_KEY";
 }

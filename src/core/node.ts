@@ -144,12 +144,12 @@ export class AsocNode {
   static async start(runtime: Runtime, config: NodeConfig): Promise<AsocNode> {
     const node = new AsocNode(runtime, config);
     const at = { host: config.host, port: config.port };
-    const { tlsListen } = node.#connections;
+    const { accepting } = node.#connections;
     node.#listener = await runtime.transport.listen(
       at,
-      (conn) => node.#connections.accept(conn),
-      tlsListen,
-      (remote) => node.#connections.isShut(remote),
+      (conn) => accepting.accept(conn),
+      accepting.tlsListen,
+      (remote) => accepting.isShut(remote),
     );
     if (config.discovery) {
       const { nodeId, community, limits, host, discoveryPort } = config;
@@ -441,7 +441,7 @@ export class AsocNode {
     const { clock } = this.#runtime;
     const nowMs = clock.nowMs();
     for (let dial = this.#swarm.pollDial(nowMs); dial; dial = this.#swarm.pollDial(nowMs)) {
-      void this.#connections.dial(dial.target, dial.address);
+      void this.#connections.dialling.dial(dial.target, dial.address);
     }
     this.#connections.tend();
     let changed = false;
