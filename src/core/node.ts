@@ -1,22 +1,21 @@
 /**
  * AsocNode: the local participant. Listens, discovers, dials, and carries tensors.
  *
- * The public face of a node and the shell around `Swarm` and `Discovery`; `Connections` holds the sockets.
+ * The public face of a node: makes its parts, tells each what the others need to hear, and ends them. `Connections` holds the
+ * sockets, `SwarmLoop` and `NodeDiscovery` carry out what `Swarm` and `Discovery` want.
  */
 import { Access } from "./access/access.ts";
 import type { AccessOptions, Permissions } from "./access/rules.ts";
 import { formatAddress } from "./address.ts";
 import type { AuditEntry, AuditEvent } from "./audit/audit_event.ts";
 import { AuditTrail } from "./audit/audit_trail.ts";
-
-import { Channel } from "./channel.ts";
 import { Connections } from "./connections.ts";
-import { Discovery, type DiscoveryEvent, describeRefused } from "./discovery/discovery.ts";
-import { DiscoveryLoop } from "./discovery_loop.ts";
 import { Doorkeeper } from "./doorkeeper.ts";
-import { ClosedError } from "./errors.ts";
 import { auditEntryOf } from "./event_audit.ts";
+import { explainNobody } from "./explain_nobody.ts";
+import { findPeer } from "./find_peer.ts";
 import type { IncomingStream } from "./incoming.ts";
+import { NodeDiscovery } from "./node_discovery.ts";
 import {
   EventHub,
   type NodeConfig,
@@ -25,19 +24,20 @@ import {
   type SendOutcome,
 } from "./node_events.ts";
 import { NodeKeys } from "./node_keys.ts";
+import { NodeTopics } from "./node_topics.ts";
 import { Peers } from "./peers.ts";
-import type { Address, Listener, Runtime, Timer, TlsVerify } from "./runtime.ts";
+import type { Address, Listener, Runtime, TlsVerify } from "./runtime.ts";
 import type { SendOptions, SendReport } from "./send_plan.ts";
-import { type Carried, Sending } from "./sending.ts";
-import { type Peer, Swarm } from "./swarm/swarm.ts";
+import { Sending } from "./sending.ts";
+import { type Peer, Swarm, type SwarmEvent } from "./swarm/swarm.ts";
+import { SwarmLoop } from "./swarm_loop.ts";
 import type { TensorSource } from "./tensor/source.ts";
-import { type Subscription, Subscriptions } from "./topics/subscriptions.ts";
-import { Tapping } from "./topics/tapping.ts";
+import type { Subscription } from "./topics/subscriptions.ts";
 import { Traffic, type TrafficObserver, type TrafficStream } from "./traffic.ts";
 import { toHex } from "./wire/bytes.ts";
 import { compileGlob } from "./wire/glob.ts";
 import { readU32 } from "./wire/header.ts";
-import { formatNodeId, nameTag } from "./wire/node_id.ts";
+import { formatNodeId } from "./wire/node_id.ts";
 
 export class AsocNode {
   readonly #runtime: Runtime;
@@ -47,19 +47,12 @@ export class AsocNode {
   readonly #hub: EventHub;
   readonly #trail: AuditTrail;
   readonly #door: Doorkeeper;
-  readonly #incoming: Channel<IncomingStream>;
-  readonly #subscriptions = new Subscriptions<IncomingStream>();
-  readonly #tapping: Tapping<Carried>;
+  readonly #topics: NodeTopics;
   readonly #sending: Sending;
   readonly #traffic: Traffic;
-  /** Ends copies for taps. */
-  readonly #copying = new AbortController();
-  /** Discovered peers without beacons whose connections were not silent for long enough when we looked. */
-  readonly #staleChecks = new Map<string, Timer>();
+  readonly #swarmLoop: SwarmLoop;
   #listener: Listener | undefined;
-  #discovery: Discovery | undefined;
-  #loop: DiscoveryLoop | undefined;
-  #timer: Timer | undefined;
+  #discovery: NodeDiscovery | undefined;
   #closing: Promise<void> | undefined;
 
   /** This node's id, as text. */
@@ -82,8 +75,6 @@ export class AsocNode {
       random: () => readU32(runtime.crypto.randomBytes(4), 0) / 2 ** 32,
     });
     this.#hub = new EventHub(limits.maxQueuedEvents);
-    this.#incoming = new Channel(limits.maxQueuedStreams);
-    this.incoming = this.#incoming;
     this.#traffic = new Traffic(() => runtime.clock.unixMs());
     const { clock } = runtime;
     this.#trail = new AuditTrail(clock, limits, config.audit);
@@ -96,40 +87,32 @@ export class AsocNode {
     this.#door = new Doorkeeper(access, this.#trail, (event) => this.#hub.emit(event));
     const { ring } = this.keys;
     this.#connections = new Connections(runtime, config, ring, this.#swarm, this.#traffic, this.#door, {
-      changed: () => this.#pump(),
+      changed: () => this.#swarmLoop.pump(),
       emit: (event) => this.#emit(event),
-      arrived: (stream) => {
-        const taken = this.#subscriptions.offer(stream.topic, stream) > 0;
-        if (taken && !this.#incoming.hasReader) return true;
-        if (this.#incoming.full) return taken;
-        this.#incoming.push(stream);
-        return true;
-      },
+      arrived: (stream) => this.#topics.handleArrived(stream),
       whole: (peer, description, bytes) => this.#sending.passed(peer, description, bytes),
       keyNews: (from, event) => this.keys.handleNews(from, event),
       keySeen: (key, peer) => this.keys.handleSeen(key, peer),
       keysChanged: () => this.keys.look(),
-      tapAsked: (peer, record) => {
-        const granted = this.#tapping.handleAsked(peer.id, record, clock.nowMs());
-        if (record.kind === "tap") this.#trail.note(tapEntry(peer, record.glob, granted), peer.address.host);
-      },
+      tapAsked: (peer, record) => this.#topics.handleTapAsked(peer, record),
     });
-    this.#tapping = new Tapping(
-      { allowed: config.tap, limits },
-      (id, data, { dtype, shape, ...options }) =>
-        this.send(id, dtype === undefined ? data : { data, dtype, shape }, {
-          ...options,
-          priority: 0,
-          signal: this.#copying.signal,
-        }),
-      (id, record) => this.#connections.roads.askTap(id, record),
-    );
+    this.#swarmLoop = new SwarmLoop(this.#swarm, clock, {
+      dial: (target, address) => void this.#connections.dialling.dial(target, address),
+      tend: () => this.#connections.tend(),
+      tell: (event) => this.#tell(event),
+      keepAlive: (links) => this.#connections.keepAlive(links),
+    });
+    this.#topics = new NodeTopics(config, clock, this.#trail, {
+      send: (id, source, options) => this.send(id, source, options),
+      ask: (id, record) => this.#connections.roads.askTap(id, record),
+    });
+    this.incoming = this.#topics.incoming;
     this.#sending = new Sending(
       runtime,
       limits,
       this.#swarm,
       this.#connections.roads,
-      this.#tapping,
+      this.#topics.tapping,
       this.#traffic,
     );
     this.peers = new Peers(
@@ -152,31 +135,14 @@ export class AsocNode {
       (remote) => accepting.isShut(remote),
     );
     if (config.discovery) {
-      const { nodeId, community, limits, host, discoveryPort } = config;
-      const { crypto, clock } = runtime;
-      const tcpPort = node.address.port;
-      const { ring } = node.keys;
-      const key = {
-        signers: () => ring.signers(clock.unixMs()).map((one) => one.key),
-        verifying: () => ring.verifying(clock.unixMs()).map((one) => one.key),
-        heard: (id: string, one: Uint8Array) => node.#connections.heardKey(id, one),
-      };
-      const refused = node.#door.beaconRefused;
-      const discovery = new Discovery(
-        { nodeId, community, key, tcpPort, limits, crypto, refused },
-        clock.nowMs(),
-      );
-      node.#discovery = discovery;
       try {
-        const listener = (event: DiscoveryEvent) => node.#onDiscovery(event);
-        node.#loop = await DiscoveryLoop.start(
-          discovery,
-          runtime,
-          host,
-          discoveryPort,
-          config.limits.maxDatagramsPerSecond,
-          listener,
-        );
+        node.#discovery = await NodeDiscovery.start(runtime, config, node.address.port, {
+          ring: node.keys.ring,
+          door: node.#door,
+          swarm: node.#swarm,
+          connections: node.#connections,
+          changed: () => node.#swarmLoop.pump(),
+        });
       } catch (error) {
         await node.#listener.close();
         throw error;
@@ -187,7 +153,7 @@ export class AsocNode {
     node.#trail.note({ what: "node.started", outcome: "noted", who: { nodeId: node.id }, where, facts });
     if (config.access) node.#noteAccess();
     for (const address of config.peers) node.#swarm.addStatic(address, runtime.clock.nowMs());
-    node.#pump();
+    node.#swarmLoop.pump();
     return node;
   }
 
@@ -272,8 +238,8 @@ export class AsocNode {
   get stats(): NodeStats {
     return {
       ...this.#connections.stats,
-      taps: this.#tapping.counters,
-      subscriptionsDropped: this.#subscriptions.dropped,
+      taps: this.#topics.tapping.counters,
+      subscriptionsDropped: this.#topics.dropped,
       audited: this.#trail.counts,
       auditDropped: this.#trail.dropped,
       ownBeacons: this.#discovery?.ownBeaconsSeen ?? 0,
@@ -284,7 +250,7 @@ export class AsocNode {
   /** Adds a static peer: dialled now, and again for ever when it is lost. */
   addPeer(address: Address): void {
     this.#swarm.addStatic(address, this.#runtime.clock.nowMs());
-    this.#pump();
+    this.#swarmLoop.pump();
   }
 
   /**
@@ -292,22 +258,7 @@ export class AsocNode {
    * Throws RangeError when a beginning or a name fits several.
    */
   findPeer(text: string): Peer | undefined {
-    const peers = this.#swarm.peers();
-    const exact = this.#swarm.findPeer(text);
-    if (exact) return exact;
-    const prefix = text.toLowerCase().replaceAll("-", "");
-    const tag = toHex(nameTag(this.#config.community, text, this.#runtime.crypto));
-    const isPrefix = /^[0-9a-f]+$/.test(prefix);
-    const matches = peers.filter((peer) => {
-      const hex = peer.nodeId?.replaceAll("-", "");
-      return hex !== undefined && (hex.startsWith(tag) || (isPrefix && hex.startsWith(prefix)));
-    });
-    if (matches.length > 1) {
-      throw new RangeError(
-        `peer: ${JSON.stringify(text)} fits ${matches.map((peer) => peer.id).join(" and ")}; give more of the id`,
-      );
-    }
-    return matches[0];
+    return findPeer(text, this.#swarm, this.#config.community, this.#runtime.crypto);
   }
 
   /**
@@ -343,7 +294,7 @@ export class AsocNode {
    * well, both see it, and `claimed` says that the other one was first. Throws RangeError on a glob that is none.
    */
   subscribe(glob: string): Subscription<IncomingStream> {
-    return this.#subscriptions.subscribe(glob, this.#config.limits.maxQueuedStreams);
+    return this.#topics.subscribe(glob);
   }
 
   /**
@@ -359,12 +310,12 @@ export class AsocNode {
   ): void {
     const { oneIn = 1, bytesPerSecond = 0 } = options;
     compileGlob(glob);
-    this.#tapping.ask(this.#idOf(peer), { kind: "tap", glob, oneIn, bytesPerSecond });
+    this.#topics.tapping.ask(this.#idOf(peer), { kind: "tap", glob, oneIn, bytesPerSecond });
   }
 
   /** No more of them. Throws ASOC_UNKNOWN_PEER. */
   untap(peer: string | Peer, glob: string): void {
-    this.#tapping.ask(this.#idOf(peer), { kind: "untap", glob });
+    this.#topics.tapping.ask(this.#idOf(peer), { kind: "untap", glob });
   }
 
   #idOf(peer: string | Peer): string {
@@ -394,86 +345,32 @@ export class AsocNode {
 
   /** What is known about why no peer was found, as half a sentence. */
   explainNobody(): string {
-    const parts: string[] = [];
-    for (const target of this.#swarm.targets.values()) {
-      if (target.state === "self") parts.push(`${target.key} is this node itself`);
-      else if (target.lastError) parts.push(target.lastError.message);
-      else if (target.state === "dialling")
-        parts.push(`${formatAddress(target.addresses[0] ?? this.address)} has not answered yet`);
-    }
-    if (this.#discovery) {
-      const refused = describeRefused(this.#discovery.refused);
-      if (refused) parts.push(`beacons refused: ${refused}`);
-      else if (parts.length === 0) {
-        parts.push(
-          `no beacon of another node was heard on UDP port ${this.#config.discoveryPort}` +
-            (this.#discovery.ownBeaconsSeen === 0 ? " (nor our own: is broadcast blocked here?)" : ""),
-        );
-      }
-    } else if (parts.length === 0) parts.push("discovery is off and no peer was given");
-    return parts.join("; ");
+    const { discoveryPort } = this.#config;
+    return explainNobody(this.#swarm.targets.values(), this.address, this.#discovery, discoveryPort);
   }
 
   // --- inside
 
-  #onDiscovery(event: DiscoveryEvent): void {
-    this.#staleChecks.get(event.nodeId)?.cancel();
-    this.#staleChecks.delete(event.nodeId);
-    if (event.kind === "found") {
-      this.#swarm.handleFound(event.nodeId, event.address, this.#runtime.clock.nowMs());
-    } else {
-      this.#swarm.handleStale(event.nodeId);
-      this.#endSilent(event.nodeId);
-    }
-    this.#pump();
-  }
-
-  #endSilent(nodeId: string): void {
-    this.#staleChecks.delete(nodeId);
-    const againMs = this.#connections.endSilent(nodeId);
-    if (againMs === undefined || this.#closing) return;
-    const check = this.#runtime.clock.after(againMs, () => this.#endSilent(nodeId));
-    this.#staleChecks.set(nodeId, check);
-  }
-
-  /** Carries out what the swarm wants now. */
-  #pump(): void {
-    const { clock } = this.#runtime;
-    const nowMs = clock.nowMs();
-    for (let dial = this.#swarm.pollDial(nowMs); dial; dial = this.#swarm.pollDial(nowMs)) {
-      void this.#connections.dialling.dial(dial.target, dial.address);
-    }
-    this.#connections.tend();
-    let changed = false;
-    for (let event = this.#swarm.pollEvent(); event; event = this.#swarm.pollEvent()) {
-      this.#hub.emit(event);
-      if (event.kind !== "dialFailed") this.peers.announce(event);
-      if (event.kind === "named") this.#connections.reviewAccess();
-      if (event.kind === "joined") this.#tapping.handleJoined(event.peer.id);
-      if (event.kind === "left") this.#tapping.handleLeft(event.peer.id);
-      changed = true;
-    }
-    if (changed) this.#connections.keepAlive(this.#swarm.keepaliveLinks());
-    this.#timer?.cancel();
-    this.#timer = undefined;
-    const at = this.#swarm.pollDeadline();
-    if (at !== undefined) this.#timer = clock.after(Math.max(1, at - nowMs), () => this.#pump());
+  #tell(event: SwarmEvent): void {
+    this.#hub.emit(event);
+    if (event.kind !== "dialFailed") this.peers.announce(event);
+    if (event.kind === "named") this.#connections.reviewAccess();
+    if (event.kind === "joined") this.#topics.tapping.handleJoined(event.peer.id);
+    if (event.kind === "left") this.#topics.tapping.handleLeft(event.peer.id);
   }
 
   async #close(timeoutMs: number): Promise<void> {
     this.#swarm.close();
-    this.#copying.abort(new ClosedError("ASOC_CLOSED", "The node is closing"));
+    this.#topics.beginClose();
     this.#connections.beginClose();
-    this.#timer?.cancel();
+    this.#swarmLoop.rest();
     this.keys.close();
-    for (const check of this.#staleChecks.values()) check.cancel();
     try {
-      await Promise.all([this.#listener?.close(), this.#loop?.close()]);
+      await Promise.all([this.#listener?.close(), this.#discovery?.close()]);
       await this.#connections.drain(timeoutMs);
     } finally {
-      this.#timer?.cancel();
-      this.#incoming.close();
-      this.#subscriptions.close();
+      this.#swarmLoop.rest();
+      this.#topics.close();
       this.peers.close();
       this.#hub.close();
       this.#trail.note({ what: "node.stopped", outcome: "noted", who: { nodeId: this.id } });
@@ -481,11 +378,4 @@ export class AsocNode {
       this.keys.wipe();
     }
   }
-}
-
-function tapEntry({ nodeId, address }: Peer, topic: string, granted: boolean): AuditEntry {
-  const fate = granted
-    ? ({ what: "tap.granted", outcome: "accepted" } as const)
-    : ({ what: "tap.refused", outcome: "refused", reason: "not granted" } as const);
-  return { ...fate, who: { nodeId }, where: formatAddress(address), facts: { topic } };
 }
