@@ -17,6 +17,10 @@ export class Lifecycle {
   get closed(): boolean {
     return this.state === State.CLOSED;
   }
+  /** It ends as soon as the streams are done. */
+  get draining(): boolean {
+    return this.state === State.CLOSING || this.state === State.PEER_DONE;
+  }
   /** No stream may begin yet. */
   get handshaking(): boolean {
     return isHandshaking(this.state);

@@ -10,9 +10,9 @@
  * pollEvent, pollDeadline, and pauses the connection while `stalled`.
  *
  * What comes goes through `frame_intake.ts` to `arrivals.ts` and `record_dispatch.ts`; what goes, through `outbound.ts` and
- * `record_sender.ts`. When the connection ends, and how, is decided here.
+ * `record_sender.ts`. When the connection ends, and how, is decided in `ending.ts`.
  */
-import { AsocError, ConnectionError } from "../errors.ts";
+import { AsocError } from "../errors.ts";
 import { CHUNK_BYTES, KiB, MIN_STREAM_IDS } from "../limits.ts";
 import type { TensorMemory } from "../tensor/memory_account.ts";
 import { FrameReader } from "../wire/frame_reader.ts";
@@ -25,19 +25,8 @@ import type { TapRecord, UntapRecord } from "../wire/records/tap.ts";
 import { Arrivals } from "./arrivals.ts";
 import { ControlFrames } from "./control_frames.ts";
 import { Deadlines } from "./deadlines.ts";
-import { farewell } from "./farewell.ts";
-import {
-  cannotOpen,
-  connectionLost,
-  givenUp,
-  handshakeRefused,
-  notSentWhole,
-  peerFull,
-  takesNone,
-  timedOut,
-  tooLate,
-  truncatedFrame,
-} from "./faults.ts";
+import { Ending } from "./ending.ts";
+import { cannotOpen, givenUp, peerFull, takesNone, timedOut, tooLate } from "./faults.ts";
 import { FrameIntake, type FramePlace } from "./frame_intake.ts";
 import { Handshake } from "./handshake.ts";
 import type { ByteQuota } from "./inbound_context.ts";
@@ -50,9 +39,8 @@ import { RecordDispatch } from "./record_dispatch.ts";
 import { RecordSender } from "./record_sender.ts";
 import { SessionEvents } from "./session_events.ts";
 import type { ArrivingStream, SessionConfig, SessionCounters, SessionEvent } from "./session_types.ts";
-import { Action, Input, State, stateName, transition } from "./transitions.ts";
+import { type State, stateName } from "./transitions.ts";
 
-const MAX_U32 = 0xffff_ffff;
 /** Where bytes go that nobody reads: the session is closed. */
 const TRASH = new Uint8Array(16 * KiB);
 
@@ -69,10 +57,8 @@ export class Session {
   readonly #reader: FrameReader;
   readonly #deadlines: Deadlines;
   readonly #handshake: Handshake;
+  readonly #ending: Ending;
   #finPending = false;
-  /** Said before the connection is cut. */
-  #lastWords: Uint8Array | undefined;
-  #error: AsocError | undefined;
 
   constructor(config: SessionConfig, nowMs: number) {
     const { role, limits, x1 } = config;
@@ -95,6 +81,18 @@ export class Session {
     });
     this.#reader = new FrameReader(this.#intake);
     this.#deadlines = new Deadlines(limits, lifecycle, this.#intake, arrivals, outbound);
+    this.#ending = new Ending({
+      config,
+      lifecycle,
+      events: this.#events,
+      control: this.#control,
+      outbound,
+      sender,
+      arrivals,
+      records,
+      intake: this.#intake,
+      deadlines: this.#deadlines,
+    });
   }
 
   // --- what it is now
@@ -134,7 +132,7 @@ export class Session {
   }
   /** One frame to send before the connection is cut: why. */
   get lastWords(): Uint8Array | undefined {
-    return this.#lastWords;
+    return this.#ending.lastWords;
   }
   /** Nothing should be read: memory is used up, or a reader is behind. */
   get stalled(): boolean {
@@ -265,35 +263,19 @@ export class Session {
   handleFin(nowMs: number): void {
     this.#lifecycle.nowMs = nowMs;
     if (this.closed) {
-      this.#letGo(); // it has read why it was cut, and closes
+      this.#ending.letGo(); // it has read why it was cut, and closes
       return;
     }
     this.#finPending = this.#reader.stalled;
     if (this.#finPending) return; // what was spilled comes first
     if (this.#intake.mayFallBack && this.#reader.atBoundary) this.#intake.fallBack();
-    const { action, next } = transition(this.state, Input.FIN);
-    if (!this.#reader.atBoundary) {
-      this.#fail(truncatedFrame(this.#lifecycle.handshaking));
-    } else if (action === Action.LOST || action === Action.FALL_BACK) {
-      this.#fail(handshakeRefused("closed"));
-    } else if (this.tensors && this.inboundStreams + this.outboundStreams + this.#outbound.unsettled > 0) {
-      this.#fail(connectionLost(undefined)); // nobody is there to confirm or to go on
-    } else {
-      this.#arrivals.fail(this.#error, nowMs);
-      this.#lifecycle.state = next;
-      if (next === State.CLOSED) this.#events.emit({ kind: "closed", error: undefined });
-      else this.#checkDrained();
-    }
-    this.#letGo();
+    this.#ending.handleFin(this.#reader.atBoundary);
   }
 
   /** The connection is gone; the socket has let go of its buffer. */
   handleLost(cause: unknown, nowMs: number): void {
     this.#lifecycle.nowMs = nowMs;
-    if (!this.closed) {
-      this.#fail(this.#lifecycle.handshaking ? handshakeRefused("reset", cause) : connectionLost(cause));
-    }
-    this.#letGo();
+    this.#ending.handleLost(cause);
   }
 
   /** The batch that pollTransmit gave is in the kernel. */
@@ -318,10 +300,10 @@ export class Session {
       case "sendStall":
       case "silence":
       case "linger":
-        this.#fail(timedOut(deadline, this.state, this.#config.limits));
+        this.#ending.fail(timedOut(deadline, this.state, this.#config.limits));
         break;
       case "reader":
-        this.#fail(this.#arrivals.tooSlow());
+        this.#ending.fail(this.#arrivals.tooSlow());
         break;
       case "streams":
         this.#outbound.handleTimeout(nowMs, (stream) =>
@@ -435,26 +417,13 @@ export class Session {
    */
   close(nowMs: number, code: number = GoawayCode.SHUTDOWN, drainMs = 0): void {
     this.#lifecycle.nowMs = nowMs;
-    const { action, next } = transition(this.state, Input.CLOSE);
-    if (action === Action.IGNORE) return;
-    if (this.tensors && next === State.CLOSING) {
-      // A PONG shows that it was read: no stream is begun by the other side after that.
-      this.#records.goawayUnheard = true;
-      const lastStream = this.#arrivals.tensors?.lastId ?? 0;
-      const goaway = { kind: "goaway", lastStream, drainMs: Math.min(drainMs, MAX_U32), code } as const;
-      this.#sender.sendRecords(goaway, this.#records.pings.ping(this.#config, nowMs));
-    }
-    this.#lifecycle.state = next;
-    if (next === State.CLOSED) {
-      this.#error = new ConnectionError("ASOC_CLOSED", "The handshake was given up: the node is closing");
-      this.#events.emit({ kind: "closed", error: this.#error });
-    } else this.#checkDrained();
+    this.#ending.close(code, drainMs);
   }
 
   /** Ends it at once with `error`. */
   abort(error: AsocError, nowMs: number): void {
     this.#lifecycle.nowMs = nowMs;
-    if (!this.closed) this.#fail(error);
+    if (!this.closed) this.#ending.fail(error);
   }
 
   // --- outputs
@@ -462,7 +431,7 @@ export class Session {
   /** The next batch of parts, in order, or false. The parts stay untouched until `handleWritten`. */
   pollTransmit(parts: Uint8Array[], nowMs: number): boolean {
     this.#lifecycle.nowMs = nowMs;
-    if (this.closed && this.#error) return false;
+    if (this.closed && this.#ending.error) return false;
     const any = this.#outbound.pollTransmit(parts, nowMs);
     if (any) this.#deadlines.lastSentMs = nowMs;
     return any;
@@ -524,7 +493,7 @@ export class Session {
 
   #readFailed(error: unknown, frame?: FramePlace): void {
     if (!(error instanceof AsocError)) throw error;
-    this.#fail(error, frame);
+    this.#ending.fail(error, frame);
   }
 
   #endRead(nowMs: number): void {
@@ -534,32 +503,6 @@ export class Session {
   }
 
   #checkDrained(): void {
-    const { state } = this.#lifecycle;
-    if (state !== State.CLOSING && state !== State.PEER_DONE) return;
-    if (!this.#outbound.idle || this.inboundStreams > 0) return;
-    // What was refused is answered with RESET: the other side has streams open until then.
-    const unanswered = this.#records.goawayUnheard || (this.#arrivals.tensors?.skippedStreams ?? 0) > 0;
-    if (state === State.CLOSING && unanswered) return;
-    const { action, next } = transition(state, Input.DRAINED);
-    this.#lifecycle.state = next;
-    this.#deadlines.finishedMs = this.#lifecycle.nowMs;
-    if (action === Action.SEND_FIN) this.#events.emit({ kind: "finish" });
-    if (next === State.CLOSED) this.#events.emit({ kind: "closed", error: undefined });
-  }
-
-  /** `frame`: what is wrong is wrong with that one of the other side's. */
-  #fail(error: AsocError, frame?: FramePlace): void {
-    this.#error = error;
-    if (this.peer && this.#outbound.atBoundary) {
-      this.#lastWords = farewell(error, this.#control.numbered, frame);
-    }
-    this.#lifecycle.state = State.CLOSED;
-    this.#outbound.fail((stream) => notSentWhole(stream, error), this.#events.sent);
-    this.#events.emit({ kind: "closed", error });
-  }
-
-  /** After the end of reading: memory goes back, open streams fail. */
-  #letGo(): void {
-    this.#arrivals.letGo(this.#error, this.#lifecycle.nowMs);
+    if (this.#lifecycle.draining) this.#ending.checkDrained();
   }
 }
