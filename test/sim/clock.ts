@@ -4,6 +4,7 @@
  */
 import { setImmediate } from "node:timers";
 import type { Clock, Timer } from "../../src/core/runtime.ts";
+import { popHeap, pushHeap } from "../../src/core/session/heap.ts";
 
 /** What the simulated wall clock shows at virtual time 0. */
 const EPOCH_S = 1_750_000_000;
@@ -35,7 +36,7 @@ export class VirtualTime {
   after(delayMs: number, run: () => void): Timer {
     if (!(delayMs >= 0)) throw new RangeError(`delayMs: expected a number from 0, got ${delayMs}`);
     const entry: Entry = { atMs: this.#nowMs + Math.ceil(delayMs), order: this.#order++, run };
-    this.#push(entry);
+    pushHeap(this.#heap, entry, before);
     return {
       cancel() {
         entry.run = undefined;
@@ -85,7 +86,7 @@ export class VirtualTime {
   /** Runs the earliest timer, if it is due by `endMs`. */
   #step(endMs: number): boolean {
     for (let entry = this.#heap[0]; entry && entry.atMs <= endMs; entry = this.#heap[0]) {
-      this.#pop();
+      popHeap(this.#heap, before);
       const { run } = entry;
       if (!run) continue;
       this.#stepsNow = entry.atMs > this.#nowMs ? 0 : this.#stepsNow + 1;
@@ -97,37 +98,6 @@ export class VirtualTime {
       return true;
     }
     return false;
-  }
-
-  #push(entry: Entry): void {
-    const heap = this.#heap;
-    let at = heap.length;
-    heap.push(entry);
-    while (at > 0) {
-      const up = (at - 1) >> 1;
-      const parent = heap[up] as Entry; // above an entry of the heap
-      if (!before(entry, parent)) break;
-      heap[at] = parent;
-      at = up;
-    }
-    heap[at] = entry;
-  }
-
-  #pop(): void {
-    const heap = this.#heap;
-    const last = heap.pop();
-    if (!last || heap.length === 0) return;
-    let at = 0;
-    for (;;) {
-      let child = 2 * at + 1;
-      const right = heap[child + 1];
-      if (right && before(right, heap[child] as Entry)) child++; // the left one exists if the right does
-      const smallest = heap[child];
-      if (!smallest || !before(smallest, last)) break;
-      heap[at] = smallest;
-      at = child;
-    }
-    heap[at] = last;
   }
 }
 

@@ -3,6 +3,7 @@
  * open streams cost next to nothing when one begins or ends. Entries of streams that are gone stay in it until they come to
  * its top, or are the most of it.
  */
+import { popHeap, pushHeap } from "./heap.ts";
 
 interface Entry<Stream> {
   readonly stream: Stream;
@@ -29,13 +30,13 @@ export class StreamDeadlines<Stream> {
   add(stream: Stream, atMs: number): void {
     if (atMs === Number.POSITIVE_INFINITY) return;
     this.#atMs.set(stream, atMs);
-    this.#push({ stream, atMs });
+    pushHeap(this.#heap, { stream, atMs }, isEarlier);
   }
 
   delete(stream: Stream): void {
     if (!this.#atMs.delete(stream)) return;
     for (let top = this.#heap[0]; top && this.#atMs.get(top.stream) !== top.atMs; top = this.#heap[0])
-      this.#pop();
+      popHeap(this.#heap, isEarlier);
     if (this.#heap.length > 2 * this.#atMs.size + FEW) this.#rebuild();
   }
 
@@ -54,36 +55,10 @@ export class StreamDeadlines<Stream> {
 
   #rebuild(): void {
     this.#heap = [];
-    for (const [stream, atMs] of this.#atMs) this.#push({ stream, atMs });
+    for (const [stream, atMs] of this.#atMs) pushHeap(this.#heap, { stream, atMs }, isEarlier);
   }
+}
 
-  #push(entry: Entry<Stream>): void {
-    const heap = this.#heap;
-    let at = heap.push(entry) - 1;
-    while (at > 0) {
-      const up = (at - 1) >> 1;
-      const parent = heap[up] as Entry<Stream>; // above an entry of the heap
-      if (parent.atMs <= entry.atMs) break;
-      heap[at] = parent;
-      at = up;
-    }
-    heap[at] = entry;
-  }
-
-  #pop(): void {
-    const heap = this.#heap;
-    const last = heap.pop();
-    if (!last || heap.length === 0) return;
-    let at = 0;
-    for (;;) {
-      let child = 2 * at + 1;
-      const right = heap[child + 1];
-      if (right && right.atMs < (heap[child] as Entry<Stream>).atMs) child++; // the left one exists if the right does
-      const least = heap[child];
-      if (!least || least.atMs >= last.atMs) break;
-      heap[at] = least;
-      at = child;
-    }
-    heap[at] = last;
-  }
+function isEarlier(one: Entry<unknown>, other: Entry<unknown>): boolean {
+  return one.atMs < other.atMs;
 }
