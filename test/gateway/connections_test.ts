@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { Socket } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { RUNTIMES } from "../support/process.ts";
-import { GatewayPair, rawSocket, until } from "./pair.ts";
+import { closed, GatewayPair, rawSocket, until } from "./pair.ts";
 
 const HEADERS_MS = 1000;
 const PER_ADDRESS = 20;
@@ -18,14 +18,6 @@ const BUN_MS = 16_000;
 /** Another of the loopback. */
 const ELSEWHERE = "127.0.0.2";
 const EVENTS = "GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
-
-function closed(socket: Socket): Promise<void> {
-  return new Promise((resolve) => {
-    socket.on("error", () => {});
-    socket.on("close", () => resolve());
-    socket.resume();
-  });
-}
 
 /** The whole answer to a client at another address. */
 async function answerTo(port: number, path: string): Promise<string> {
@@ -51,7 +43,7 @@ for (const runtime of RUNTIMES) {
       );
       assert.ok(silent && half && slow && idle && quiet);
       let wasQuiet = true;
-      const quietEnds = closed(quiet).then(() => {
+      const quietEnds = closed(quiet.resume()).then(() => {
         wasQuiet = false;
       });
       quiet.write(EVENTS);
@@ -60,7 +52,7 @@ for (const runtime of RUNTIMES) {
       idle.write("GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n");
       const timer = setInterval(() => slow.writable && slow.write("a"), HEADERS_MS / 4);
       const startMs = performance.now();
-      await Promise.all([silent, half, slow, idle].map(closed));
+      await Promise.all([silent, half, slow, idle].map((socket) => closed(socket.resume())));
       clearInterval(timer);
       const tookMs = performance.now() - startMs;
       assert.ok(tookMs < (runtime === "bun" ? BUN_MS : 10 * HEADERS_MS), `${tookMs} ms`);
@@ -79,7 +71,9 @@ for (const runtime of RUNTIMES) {
         socket.write(EVENTS);
         sockets.push(socket);
       }
-      const above = await Promise.all(Array.from({ length: 10 }, async () => closed(await rawSocket(port))));
+      const above = await Promise.all(
+        Array.from({ length: 10 }, async () => closed((await rawSocket(port)).resume())),
+      );
       assert.equal(above.length, 10);
       assert.match(await answerTo(port, "/v1/health"), /^HTTP\/1\.1 200 /);
       for (const socket of sockets) socket.destroy();

@@ -5,7 +5,7 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { patternBytes } from "../support/core_crypto.ts";
 import { RUNTIMES } from "../support/process.ts";
-import { GatewayPair, metric, problemOf, rawSocket, until } from "./pair.ts";
+import { closed, GatewayPair, metric, problemOf, unreadGet, until } from "./pair.ts";
 
 const MiB = 1024 * 1024;
 /** More than what the sockets of both sides take. */
@@ -28,20 +28,13 @@ for (const runtime of RUNTIMES) {
       await pair[Symbol.asyncDispose]();
       assert.equal(pair.near.process.stderr, "");
     });
-    const begin = async (path: string): Promise<Socket> => {
-      const socket = await rawSocket(pair.near.port);
-      socket.pause();
-      socket.on("error", () => {});
-      socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
-      return socket;
-    };
 
     test("that take nothing hold a bounded number of bytes, and are cut off", async () => {
       const sockets: Socket[] = [];
       for (let index = 0; index < 2; index++) {
         await pair.send("held", patternBytes(TENSOR_BYTES));
         const before = await metric(near, "gateway_downloads");
-        sockets.push(await begin("/v1/topics/held/latest.bin"));
+        sockets.push(await unreadGet(pair.near.port, "/v1/topics/held/latest.bin"));
         await until(
           () => metric(near, "gateway_downloads"),
           (count) => count === before + 1,
@@ -65,7 +58,7 @@ for (const runtime of RUNTIMES) {
         socket.on("data", (part) => {
           got += part.length;
         });
-        await new Promise((resolve) => socket.once("close", resolve).resume());
+        await closed(socket.resume());
         assert.ok(got < TENSOR_BYTES, "it was cut off");
       }
       const whole = await fetch(`${near}/v1/topics/held/latest.bin`);
@@ -74,7 +67,7 @@ for (const runtime of RUNTIMES) {
 
     test("that go on slowly are not cut off", async () => {
       await pair.send("slow", patternBytes(TENSOR_BYTES));
-      const socket = await begin("/v1/topics/slow/latest.bin");
+      const socket = await unreadGet(pair.near.port, "/v1/topics/slow/latest.bin");
       const startMs = performance.now();
       let got = 0;
       let step = 0;

@@ -15,6 +15,7 @@ import {
   problemOf,
   rawSocket,
   residentBytes,
+  unreadGet,
   until,
 } from "./pair.ts";
 
@@ -219,10 +220,8 @@ for (const runtime of RUNTIMES) {
       const sockets: Socket[] = [];
       for (const path of paths) {
         for (let index = 0; index < 8; index++) {
-          const socket = await rawSocket(pair.near.port);
-          socket.write(`GET /v1/topics/${path.replaceAll("**/", "**%2F*/")} HTTP/1.1\r\n${HEAD}\r\n`);
-          socket.pause();
-          sockets.push(socket);
+          const at = `/v1/topics/${path.replaceAll("**/", "**%2F*/")}`;
+          sockets.push(await unreadGet(pair.near.port, at));
         }
       }
       await reaches(near, "gateway_waiters", 8);

@@ -218,6 +218,22 @@ export function rawSocket(port: number, localAddress = "127.0.0.1"): Promise<Soc
   });
 }
 
+/** A connection that has asked for `path`, and takes nothing of the answer until it is resumed. */
+export async function unreadGet(port: number, path: string): Promise<Socket> {
+  const socket = await rawSocket(port);
+  socket.pause();
+  socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+  return socket;
+}
+
+/** Resolves when a connection has come to its end, by whatever way. One that is paused may not come to it. */
+export function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    socket.on("error", () => {});
+    socket.on("close", () => resolve());
+  });
+}
+
 /** Asks again until `accept` takes the answer; rejects after `timeoutMs`. */
 export async function until<T>(
   ask: () => Promise<T>,

@@ -13,6 +13,7 @@ import {
   parseTapped,
   problemOf,
   rawSocket,
+  unreadGet,
   until,
 } from "./pair.ts";
 
@@ -372,9 +373,7 @@ for (const runtime of RUNTIMES) {
     test("a tap gets the bytes as they pass, and one that stands still holds up nobody", async () => {
       const response = await fetch(`${far}/v1/topics/tap%2F**/stream`);
       const reader = (response.body as ReadableStream<Uint8Array>).getReader();
-      const stalled = await rawSocket(pair.far.port);
-      stalled.write("GET /v1/topics/tap%2F**/stream HTTP/1.1\r\nHost: localhost\r\n\r\n");
-      stalled.pause();
+      const stalled = await unreadGet(pair.far.port, "/v1/topics/tap%2F**/stream");
       let got = Buffer.alloc(0);
       const next = async () => {
         for (;;) {

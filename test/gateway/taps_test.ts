@@ -4,7 +4,16 @@ import type { Socket } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { makeToken, tokenHash } from "../../gateway/mod.ts";
 import { RUNTIMES } from "../support/process.ts";
-import { assertSameBytes, GatewayPair, metric, parseTapped, rawSocket, until } from "./pair.ts";
+import {
+  assertSameBytes,
+  closed,
+  GatewayPair,
+  metric,
+  parseTapped,
+  rawSocket,
+  unreadGet,
+  until,
+} from "./pair.ts";
 
 const MiB = 1024 * 1024;
 const STALL_MS = 1000;
@@ -35,8 +44,6 @@ async function read(socket: Socket, accept: (text: string) => boolean = () => fa
   }
   return text;
 }
-
-const ended = (socket: Socket) => new Promise((resolve) => socket.on("error", () => {}).on("close", resolve));
 
 for (const runtime of RUNTIMES) {
   describe(`taps of a gateway on ${runtime}`, () => {
@@ -83,11 +90,10 @@ for (const runtime of RUNTIMES) {
     });
 
     test("a client that takes nothing of its stream is cut off, by WebSocket too", async () => {
-      const [stream, socket] = await Promise.all([rawSocket(pair.near.port), rawSocket(pair.near.port)]);
-      const ends = Promise.all([ended(stream), ended(socket)]);
-      stream.write("GET /v1/topics/stalled/stream HTTP/1.1\r\nHost: localhost\r\n\r\n");
+      const stream = await unreadGet(pair.near.port, "/v1/topics/stalled/stream");
+      const socket = await rawSocket(pair.near.port);
+      const ends = Promise.all([closed(stream), closed(socket)]);
       upgrade(socket, "/v1/topics/stalled/ws");
-      stream.pause();
       socket.pause();
       await taps(2);
       for (let index = 0; index < MANY; index++) await pair.send("stalled", new Uint8Array(MiB));
