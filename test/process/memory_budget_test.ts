@@ -5,9 +5,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { RUNTIMES } from "../support/process.ts";
-import { MiB, Peer } from "./peer.ts";
+import { X1Peer } from "../support/raw_x1.ts";
+import { KEY, MiB, Peer } from "./peer.ts";
 import { noMemoryIsHeld, Shipment } from "./shipment.ts";
 
+/** Where CAPS has initial_credit: behind the head of the record, two bytes, max_streams and max_frame. */
+const CREDIT_AT = 12;
+const COMMUNITY = "process tests";
 const BUDGET_BYTES = 48 * MiB;
 const CARGO = Array.from({ length: 6 }, (_each, index) => ({ bytes: 8 * MiB, chunks: index % 3 === 2 }));
 
@@ -43,6 +47,25 @@ for (const runtime of RUNTIMES) {
       await noMemoryIsHeld(receiver);
     } finally {
       for (const sender of senders) await sender[Symbol.asyncDispose]();
+    }
+  });
+
+  test(`${runtime}: the more connections there are, the less a new one may bring before it is granted more`, async () => {
+    await using node = await Peer.start(runtime, {
+      community: COMMUNITY,
+      limits: { memoryBudgetBytes: 256 * MiB },
+    });
+    const peers: X1Peer[] = [];
+    try {
+      for (let each = 0; each < 4; each++)
+        peers.push(await X1Peer.join(node.port, { key: KEY, community: COMMUNITY }));
+      const credits = peers.map(({ handshake }) => handshake.acceptorCaps.readUInt32BE(CREDIT_AT));
+      assert.deepEqual(
+        credits,
+        [1, 2, 3, 4].map((n) => Math.floor((2 * MiB) / n)),
+      );
+    } finally {
+      for (const peer of peers) peer[Symbol.dispose]();
     }
   });
 }
