@@ -80,10 +80,10 @@ export class NodeDiscovery {
     return this.#discovery.refused;
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> | undefined {
     this.#closing = true;
     for (const check of this.#staleChecks.values()) check.cancel();
-    await this.#loop?.close();
+    return this.#loop?.close();
   }
 
   #onDiscovery(event: DiscoveryEvent): void {
