@@ -15,6 +15,7 @@ import type { Doorkeeper } from "./doorkeeper.ts";
 import { Draining } from "./draining.ts";
 import type { AsocError } from "./errors.ts";
 import { Farewells } from "./farewells.ts";
+import { IdleMemory } from "./idle_memory.ts";
 import { type KeyNews, type KeyPeer, keyPeerOf, keyPeersOf } from "./key_peer.ts";
 import type { NodeConfig } from "./node_events.ts";
 import { Resuming } from "./resuming.ts";
@@ -49,6 +50,7 @@ export class Connections {
   readonly #door: Doorkeeper;
   readonly #pool: BufferPool;
   readonly #allowances: Allowances;
+  readonly #idleMemory: IdleMemory;
   readonly #callers: Callers;
   readonly #resuming: Resuming;
   readonly #keys: ConnectionKeys;
@@ -80,6 +82,7 @@ export class Connections {
     this.#listener = listener;
     this.#pool = new BufferPool({ ...config.limits, detachReleased: config.detachReleased });
     this.#allowances = new Allowances(this.#pool, door);
+    this.#idleMemory = new IdleMemory(this.#pool, runtime.clock, config.limits.idleMemoryMs);
     const { crypto, clock } = runtime;
     const { nodeId, legacy, limits } = config;
     this.#keys = new ConnectionKeys(ring, clock, limits);
@@ -179,7 +182,7 @@ export class Connections {
 
   /** See `Draining.drain`. */
   drain(timeoutMs: number): Promise<void> {
-    return this.#draining.drain(timeoutMs);
+    return this.#draining.drain(timeoutMs).finally(() => this.#idleMemory.close());
   }
 
   abortAll(): void {

@@ -19,6 +19,8 @@ export interface Limits {
   readonly memoryBudgetBytes: number;
   /** Released tensor memory that is kept for the next tensor. */
   readonly idleMemoryBytes: number;
+  /** More of it, within the budget, goes when it was not used for so long, or at most for twice as long. */
+  readonly idleMemoryMs: number;
   /** What a stream that is read chunk by chunk may hold before its connection pauses. */
   readonly maxChunkAheadBytes: number;
   /** Streams that one connection may have open, and failed ones that it may have unfinished. */
@@ -128,6 +130,7 @@ export const DEFAULT_LIMITS: Limits & Timing = {
   maxTensorBytes: 4 * GiB,
   memoryBudgetBytes: 4 * GiB,
   idleMemoryBytes: 128 * MiB,
+  idleMemoryMs: 1000,
   maxChunkAheadBytes: 16 * MiB,
   maxInboundStreams: 4096,
   sharedFramesPerSecond: 200_000,

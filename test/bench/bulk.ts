@@ -25,12 +25,12 @@ export interface Bulk {
   readonly tensors: number;
   readonly matrix: readonly MatrixCell[];
   readonly c: Spread | undefined;
-  /** Node.js → Node.js with tensors that are too large for the pool to keep. */
+  /** Node.js → Node.js with tensors that are too large for the pool to keep at rest. */
   readonly large?: MatrixCell | undefined;
   readonly peers: readonly PeerRow[];
 }
 
-/** Over idleMemoryBytes: its memory is fresh every time. */
+/** Over idleMemoryBytes: its memory is kept for `idleMemoryMs` alone. */
 export const LARGE_BYTES = 256 * MiB;
 const LARGE_TENSORS = 5;
 

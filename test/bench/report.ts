@@ -114,7 +114,7 @@ function bulkText({ congestionControl: cc, rounds, tensors, matrix, c, large, pe
   if (large)
     lines.push(
       "",
-      `Tensors of ${LARGE_BYTES / 2 ** 20} MiB, which the pool does not keep, Node.js → Node.js: ${range(large.asoc, gb)} GB/s, ${range(large.ratio, two)} of the bare socket, whose memory is the same every time; no target.`,
+      `Tensors of ${LARGE_BYTES / 2 ** 20} MiB, more than \`idleMemoryBytes\`, Node.js → Node.js: ${range(large.asoc, gb)} GB/s, ${range(large.ratio, two)} of the bare socket, whose memory is the same every time; no target.`,
     );
   if (peers.length > 0) {
     lines.push(

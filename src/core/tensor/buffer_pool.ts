@@ -3,6 +3,8 @@
  *
  * Fresh memory costs two thirds of the throughput (page faults), so a released
  * buffer serves the next tensor. Four classes per doubling waste at most a fifth.
+ * What lies idle beyond `idleMemoryBytes` goes when nobody has used it for a while; the pool knows no time, so
+ * somebody must say when that is over (`onExcess`, `trim`).
  * The budget counts capacity: arriving, waiting for a reader, and held by readers. Each peer has an account
  * (`memory_account.ts`), so that one whose tensors are never released leaves room for the others.
  */
@@ -76,9 +78,17 @@ export class PooledBuffer {
   }
 }
 
+/** Idle memory of one size class. */
+interface Shelf {
+  /** Taken from the end, and put back there. */
+  readonly buffers: Uint8Array[];
+  /** So many at the start have lain there since the last trim. */
+  untouched: number;
+}
+
 export class BufferPool {
   readonly #limits: PoolLimits;
-  readonly #idle = new Map<number, Uint8Array[]>();
+  readonly #idle = new Map<number, Shelf>();
   readonly #waiting = new Set<() => void>();
   readonly sizeHints: SizeHints = new Map();
   #idleBytes = 0;
@@ -87,6 +97,9 @@ export class BufferPool {
   #reused = 0;
   #allocated = 0;
   #collected: FinalizationRegistry<{ byteCount: number; account: Account | undefined }>;
+  #awaitsTrim = false;
+  /** Idle memory is more than `idleMemoryBytes`: `trim` is to follow in a while. Unset: none is kept beyond them. */
+  onExcess: (() => void) | undefined;
 
   constructor(limits: PoolLimits) {
     this.#limits = limits;
@@ -141,15 +154,14 @@ export class BufferPool {
     const room = (wanted: number) => this.#usedBytes + wanted <= budget && (account?.mayTake(wanted) ?? true);
     const fits = room(size);
     if (!fits && !room(byteCount)) return undefined;
-    const kept = fits ? this.#idle.get(size)?.pop() : undefined;
+    const kept = fits ? this.#takeIdle(size) : undefined;
     let bytes: Uint8Array;
     if (kept) {
-      this.#idleBytes -= size;
       this.#reused++;
       bytes = kept;
     } else {
       const fresh = fits ? size : byteCount;
-      this.#trimTo(Math.min(this.#limits.idleMemoryBytes, budget - this.#usedBytes - fresh));
+      this.#makeRoom(budget - this.#usedBytes - fresh);
       this.#allocated++;
       bytes = new Uint8Array(fresh);
     }
@@ -182,28 +194,78 @@ export class BufferPool {
     if (arriving) this.#arrivingBytes -= size;
     const lost = buffer.bytes.length !== size; // transferred to a worker, say: somebody else has it now
     const bytes = this.#limits.detachReleased && !lost ? moved(buffer.bytes) : buffer.bytes;
-    const { idleMemoryBytes } = this.#limits;
-    const reusable = keep && !lost && size === sizeClass(size) && size <= idleMemoryBytes;
-    if (reusable) this.#trimTo(idleMemoryBytes - bytes.length, bytes.length);
-    // A small buffer never drives out a large one: a fresh one costs little.
-    if (reusable && this.#idleBytes + bytes.length <= idleMemoryBytes) {
-      const list = this.#idle.get(bytes.length);
-      if (list) list.push(bytes);
-      else this.#idle.set(bytes.length, [bytes]);
-      this.#idleBytes += bytes.length;
-    }
+    if (keep && !lost && size === sizeClass(size)) this.#putIdle(bytes, size);
     this.wake();
   }
 
-  /** Drops idle buffers of up to `largest` bytes, small ones first: fresh ones cost least there. */
-  #trimTo(byteCount: number, largest = Number.POSITIVE_INFINITY): void {
-    if (this.#idleBytes <= byteCount) return;
-    for (const [size, list] of [...this.#idle].sort(([a], [b]) => a - b)) {
-      if (size > largest) return;
-      while (this.#idleBytes > byteCount && list.pop()) this.#idleBytes -= size;
-      if (list.length === 0) this.#idle.delete(size);
-      if (this.#idleBytes <= byteCount) return;
+  #takeIdle(size: number): Uint8Array | undefined {
+    const shelf = this.#idle.get(size);
+    const bytes = shelf?.buffers.pop();
+    if (!shelf || !bytes) return undefined;
+    this.#idleBytes -= size;
+    shelf.untouched = Math.min(shelf.untouched, shelf.buffers.length);
+    return bytes;
+  }
+
+  /** Used and idle memory stay together within the budget: what becomes idle here was used before. */
+  #putIdle(bytes: Uint8Array, size: number): void {
+    const shelf = this.#idle.get(size);
+    if (shelf) shelf.buffers.push(bytes);
+    else this.#idle.set(size, { buffers: [bytes], untouched: 0 });
+    this.#idleBytes += size;
+    if (this.#awaitsTrim || this.#idleBytes <= this.#limits.idleMemoryBytes) return;
+    this.#watchUse();
+    if (this.onExcess) {
+      this.#awaitsTrim = true;
+      this.onExcess();
+    } else this.#dropExcess();
+  }
+
+  /**
+   * Idle memory beyond `idleMemoryBytes` goes, but for what was used since `onExcess`, or since the last trim. True: some
+   * of that is left, and another trim is to follow in a while.
+   */
+  trim(): boolean {
+    this.#dropExcess();
+    this.#watchUse();
+    this.#awaitsTrim = this.#idleBytes > this.#limits.idleMemoryBytes;
+    return this.#awaitsTrim;
+  }
+
+  /** From here on it shows which of them nobody uses. */
+  #watchUse(): void {
+    for (const shelf of this.#idle.values()) shelf.untouched = shelf.buffers.length;
+  }
+
+  /** Drops what lies untouched and finds no place in `idleMemoryBytes`. Large buffers come first: fresh ones cost most there. */
+  #dropExcess(): void {
+    let room = this.#limits.idleMemoryBytes;
+    for (const [size, shelf] of [...this.#idle].sort(([a], [b]) => b - a)) {
+      const { buffers } = shelf;
+      const kept = Math.min(buffers.length, Math.floor(room / size));
+      room -= kept * size;
+      this.#drop(size, shelf, Math.min(shelf.untouched, buffers.length - kept));
     }
+  }
+
+  /** Drops idle memory until `byteCount` is left of it at most: first what nobody has used lately, then small buffers. */
+  #makeRoom(byteCount: number): void {
+    if (this.#idleBytes <= byteCount) return;
+    for (const before of [true, false]) {
+      for (const [size, shelf] of [...this.#idle].sort(([a], [b]) => a - b)) {
+        const most = before ? shelf.untouched : shelf.buffers.length;
+        this.#drop(size, shelf, Math.min(most, Math.ceil((this.#idleBytes - byteCount) / size)));
+        if (this.#idleBytes <= byteCount) return;
+      }
+    }
+  }
+
+  /** Drops `count` buffers of the class `size`, those first that have lain there longest. */
+  #drop(size: number, shelf: Shelf, count: number): void {
+    shelf.buffers.splice(0, count);
+    shelf.untouched = Math.max(0, shelf.untouched - count);
+    this.#idleBytes -= count * size;
+    if (shelf.buffers.length === 0) this.#idle.delete(size);
   }
 
   /** @internal Those who wait for memory try again. */

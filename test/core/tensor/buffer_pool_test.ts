@@ -86,6 +86,23 @@ test("BufferPool keeps at most idleMemoryBytes of released memory", () => {
   assert.equal(pool.idleBytes, 16 * KiB, "larger than all that may be kept");
 });
 
+test("BufferPool keeps more than idleMemoryBytes where somebody trims it, and makes way with what nobody has used", () => {
+  const pool = poolOf(8 * MiB, MiB);
+  let calls = 0;
+  pool.onExcess = () => calls++;
+  for (const buffer of [acquire(pool, 3 * MiB), acquire(pool, 2 * MiB), acquire(pool, 4 * KiB)])
+    buffer.release();
+  assert.deepEqual([pool.idleBytes, calls], [5 * MiB + 4 * KiB, 1], "told once until the next trim");
+  acquire(pool, 2 * MiB).release();
+  acquire(pool, 4 * KiB).release();
+  acquire(pool, 5 * MiB).release();
+  assert.equal(pool.idleBytes, 7 * MiB + 4 * KiB, "the 3 MiB have gone, which lay there longest");
+  assert.equal(pool.trim(), true);
+  assert.equal(pool.idleBytes, 7 * MiB + 4 * KiB, "all of it was used since");
+  assert.equal(pool.trim(), false);
+  assert.equal(pool.idleBytes, 4 * KiB);
+});
+
 test("BufferPool drops small idle buffers before large ones, which cost more when they are fresh", () => {
   const pool = poolOf(8 * MiB, 2 * MiB);
   const buffers = [acquire(pool, MiB), acquire(pool, 4 * KiB), acquire(pool, MiB)];
