@@ -36,7 +36,7 @@ export class Capture {
   /** Gets its memory: `used` if it fits, which saves the pages' first touch. Throws RangeError when there is none. */
   prepare(used: Uint8Array | undefined): void {
     const byteCount = this.missingBytes;
-    const fits = used && used.length >= byteCount && used.length <= byteCount * MOST_REUSED_FACTOR;
+    const fits = used && used.byteLength >= byteCount && used.byteLength <= byteCount * MOST_REUSED_FACTOR;
     this.#memory = fits ? used : new Uint8Array(byteCount);
   }
 
@@ -49,7 +49,7 @@ export class Capture {
 
   /** False: they do not fit. */
   append(bytes: Uint8Array): boolean {
-    const end = this.length + bytes.length;
+    const end = this.length + bytes.byteLength;
     if (this.#totalBytes === undefined) this.#parts.push(bytes.slice());
     else if (end > this.#totalBytes || !this.#memory) return false;
     else this.#memory.set(bytes, this.length);
@@ -68,7 +68,7 @@ export class Capture {
       let at = 0;
       for (const part of this.#parts) {
         joined.set(part, at);
-        at += part.length;
+        at += part.byteLength;
       }
       this.#parts.splice(0, this.#parts.length, joined);
     }
@@ -168,13 +168,13 @@ export class RecentTensors {
   append(capture: Capture, bytes: Uint8Array, offset: number, nowMs: number): void {
     if (capture.state !== "live" || offset > capture.length) return;
     const fresh = bytes.subarray(capture.length - offset); // another of its users was faster
-    if (fresh.length === 0) return;
+    if (fresh.byteLength === 0) return;
     if ((capture.missingBytes > 0 && !this.#prepare(capture, nowMs)) || !capture.append(fresh)) {
       this.drop(capture, nowMs);
       return;
     }
-    if (capture.reservedBytes === 0) this.#allowedBytes -= fresh.length;
-    this.#usedBytes += fresh.length;
+    if (capture.reservedBytes === 0) this.#allowedBytes -= fresh.byteLength;
+    this.#usedBytes += fresh.byteLength;
     this.#makeRoom(capture, nowMs);
   }
 

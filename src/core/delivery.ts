@@ -170,11 +170,11 @@ async function* skipping(
   let at = from;
   for await (const part of parts) {
     checkPart(part);
-    const skip = Math.max(0, Math.min(part.length, to - at));
+    const skip = Math.max(0, Math.min(part.byteLength, to - at));
     // Where it lies, and not where the digest is: other destinations of the same send move that on meanwhile.
     if (skip > 0) plan.digest.update(part.subarray(0, skip), at);
-    at += part.length;
-    if (skip < part.length) yield skip > 0 ? part.subarray(skip) : part;
+    at += part.byteLength;
+    if (skip < part.byteLength) yield skip > 0 ? part.subarray(skip) : part;
   }
 }
 

@@ -62,7 +62,7 @@ export class Outgoing {
     if (this.stream.settled) return; // given up meanwhile
     // Refused while its source was slow: why is known once RESET is out, and nothing more goes into it.
     if (!this.stream.abandoned) {
-      if (bytes && bytes.length > 0) this.driver.session.write(this.stream, bytes);
+      if (bytes && bytes.byteLength > 0) this.driver.session.write(this.stream, bytes);
       if (end) this.driver.session.endStream(this.stream);
       else if (this.stream.writable) return;
     }

@@ -139,9 +139,9 @@ export class WatchedStream implements TrafficStream {
       return;
     }
     const fresh = bytes.subarray(this.#seenBytes - offset);
-    if (fresh.length === 0 && this.totalBytes !== 0) return;
+    if (fresh.byteLength === 0 && this.totalBytes !== 0) return;
     const at = this.#seenBytes;
-    this.#seenBytes += fresh.length;
+    this.#seenBytes += fresh.byteLength;
     for (const reader of this.#readers) reader.data?.(this, fresh, at);
   }
 
@@ -151,7 +151,7 @@ export class WatchedStream implements TrafficStream {
     for await (const part of parts) {
       if (part instanceof Uint8Array) {
         this.data(part, at);
-        at += part.length;
+        at += part.byteLength;
       }
       yield part;
     }

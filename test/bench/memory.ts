@@ -168,7 +168,7 @@ export async function memory(full: boolean, say: (text: string) => void): Promis
     { ...single, what: `${one}, \`tensor()\``, way: "tensor", inUseBytes: singleBytes },
     {
       ...single,
-      // Deno 2.9.5 takes the length of an array of 2 GiB for a negative one once its code is compiled: growth stays below that.
+      // Half of it, since old and new memory are held together while it grows.
       repeat: repeat / 2,
       what: `one of ${mib(singleBytes / 2)} MiB of unknown length, \`tensor()\``,
       way: "tensor",

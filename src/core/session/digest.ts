@@ -55,9 +55,9 @@ export class TensorDigest {
   update(bytes: Uint8Array, offset: number): void {
     const skip = this.#position - offset;
     if (skip < 0) throw new RangeError(`digest: bytes at ${offset}, expected ${this.#position} or before`);
-    if (skip >= bytes.length) return;
+    if (skip >= bytes.byteLength) return;
     const fresh = skip === 0 ? bytes : bytes.subarray(skip);
-    this.#position += fresh.length;
+    this.#position += fresh.byteLength;
     if (this.name === "crc32") this.#crc = this.#crypto.crc32(fresh, this.#crc);
     else this.#hash?.update(fresh);
   }

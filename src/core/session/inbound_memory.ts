@@ -69,8 +69,8 @@ export class InboundMemory {
   }
   /** Tensor memory that it holds. */
   get heldBytes(): number {
-    let held = this.#next?.memory.length ?? 0;
-    for (const { memory } of this.#segments) held += memory.length;
+    let held = this.#next?.size ?? 0;
+    for (const { size } of this.#segments) held += size;
     return held;
   }
   /** True when the next target will be elsewhere than the last one said. */
@@ -85,17 +85,17 @@ export class InboundMemory {
 
   /** Tensor offset up to which there is memory. */
   get #storableEnd(): number {
-    if (this.#next) return this.#next.memory.length;
+    if (this.#next) return this.#next.size;
     let end = this.#firstOffset;
-    for (const { memory } of this.#segments) end += memory.length;
+    for (const { size } of this.#segments) end += size;
     return Math.min(end, this.#totalBytes ?? end);
   }
 
   /** The segment that the next bytes go to. */
   get #filling(): Segment | undefined {
     const [first] = this.#segments;
-    if (first && first.filled < first.memory.length) return first;
-    return this.#segments.find(({ filled, memory }) => filled < memory.length);
+    if (first && first.filled < first.size) return first;
+    return this.#segments.find(({ filled, size }) => filled < size);
   }
 
   /** It does not say its length, and there will be no more memory than there is. */
@@ -117,10 +117,7 @@ export class InboundMemory {
     }
     const end = segment.filled + remainingBytes;
     // Of a tensor whose length is known: what lies behind its end may be its reader's own.
-    const lastEnd = Math.min(
-      segment.memory.length,
-      segment.filled + (this.#totalBytes ?? 0) - this.#received,
-    );
+    const lastEnd = Math.min(segment.size, segment.filled + (this.#totalBytes ?? 0) - this.#received);
     return segment.memory.subarray(segment.filled, end + spareBytes <= lastEnd ? end + spareBytes : end);
   }
 
@@ -129,8 +126,8 @@ export class InboundMemory {
     const joined: Segment[] = [];
     let length = byteCount;
     for (let last = this.#segments.at(-1); last; last = this.#segments.at(-1)) {
-      if (!last.window || last.read > 0 || last.memory.length > length) break;
-      length += last.memory.length;
+      if (!last.window || last.read > 0 || last.size > length) break;
+      length += last.size;
       joined.unshift(last);
       this.#segments.pop();
     }
@@ -196,8 +193,8 @@ export class InboundMemory {
     if (!next) return;
     // What has come stays where it is; the rest of the new memory follows behind it.
     this.#next = undefined;
-    const from = this.#segments.reduce((sum, { memory }) => sum + memory.length, 0);
-    this.#segments.push({ ...next, memory: next.memory.subarray(from) });
+    const from = this.#segments.reduce((sum, { size }) => sum + size, 0);
+    this.#segments.push({ ...next, memory: next.memory.subarray(from), size: next.size - from });
   }
 
   /** The whole tensor, once all of it has come; the taker releases the buffer. */
@@ -205,8 +202,8 @@ export class InboundMemory {
     const [segment] = this.#segments; // finish() has joined them
     this.#segments = [];
     if (!segment) return { bytes: new Uint8Array(0), buffer: undefined };
-    const { memory, buffer, window, filled } = segment;
-    window?.giveBack(memory.length);
+    const { memory, size, buffer, window, filled } = segment;
+    window?.giveBack(size);
     if (buffer) this.#context.session.pool.watch(buffer);
     return { bytes: memory.subarray(0, filled), buffer };
   }
@@ -218,11 +215,11 @@ export class InboundMemory {
     const bytes = segment.memory.subarray(segment.read, segment.filled);
     segment.read = segment.filled;
     segment.pieces++;
-    const full = segment.filled === segment.memory.length;
+    const full = segment.filled === segment.size;
     if (full || ended) {
       this.#segments.shift();
       this.#firstOffset += segment.filled;
-      this.#heldPieceBytes += segment.memory.length;
+      this.#heldPieceBytes += segment.size;
       segment.gone = true;
     }
     return { bytes, buffer: undefined, segment };
@@ -234,7 +231,7 @@ export class InboundMemory {
     segment.pieces--;
     if (!segment.gone || segment.pieces > 0) return false;
     retire(segment);
-    this.#heldPieceBytes -= segment.memory.length;
+    this.#heldPieceBytes -= segment.size;
     return true;
   }
 
@@ -243,7 +240,7 @@ export class InboundMemory {
     const unread = this.#segments.filter(({ filled, read }) => filled > read);
     for (const segment of this.#segments) {
       if (unread.includes(segment)) continue;
-      if (segment.pieces > 0) this.#heldPieceBytes += segment.memory.length;
+      if (segment.pieces > 0) this.#heldPieceBytes += segment.size;
       retire(segment);
     }
     this.#segments = unread;
@@ -325,7 +322,7 @@ export class InboundMemory {
     const unknown = totalBytes === Number.POSITIVE_INFINITY;
     const most = Math.min(limits.maxChunkAheadBytes, unknown ? CHUNK_BYTES + this.#received : totalBytes);
     let aheadBytes = this.#heldPieceBytes;
-    for (const { memory } of this.#segments) aheadBytes += memory.length;
+    for (const { size } of this.#segments) aheadBytes += size;
     for (;;) {
       const left = totalBytes - this.#storableEnd;
       const wanted = Math.min(CHUNK_BYTES, left);
@@ -338,7 +335,7 @@ export class InboundMemory {
       // No longer than is left, so that the last segment is full at the end.
       const segment = segmentOf(buffer.bytes.subarray(0, Math.min(buffer.bytes.length, left)), buffer);
       this.#segments.push(segment);
-      aheadBytes += segment.memory.length;
+      aheadBytes += segment.size;
     }
   }
 

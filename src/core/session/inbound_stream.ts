@@ -83,7 +83,7 @@ export class InboundStream {
     const total = this.receivedBytes + remainingBytes;
     const cap = this.#context.limits.maxTensorBytes;
     if (total > cap) throw cannotAssemble(this.id, `over ${cap} bytes`, cap, total);
-    if (!this.#buffer || this.#filled === this.#buffer.bytes.length) {
+    if (!this.#buffer || this.#filled === this.#buffer.size) {
       if (!this.#grow(remainingBytes)) return undefined;
     }
     return this.#buffer?.bytes.subarray(this.#filled, this.#filled + remainingBytes);
@@ -195,29 +195,29 @@ export class InboundStream {
     const bytes = this.#buffer.bytes.subarray(this.#readFrom, this.#filled);
     this.#buffer.retain();
     this.#readFrom = this.#filled;
-    this.#aheadBytes += bytes.length;
+    this.#aheadBytes += bytes.byteLength;
     return { bytes, buffer: this.#buffer };
   }
 
   /** The taker of a piece is done with it. */
   releasePiece(piece: Piece): void {
-    this.#aheadBytes -= piece.bytes.length;
+    this.#aheadBytes -= piece.bytes.byteLength;
     piece.buffer?.release();
   }
 
   #intoTarget(remainingBytes: number): Uint8Array {
     const memory = this.#memory as Uint8Array; // set together with the way
-    if (this.#filled + remainingBytes > memory.length) throw this.#intoTooSmall(remainingBytes);
+    if (this.#filled + remainingBytes > memory.byteLength) throw this.#intoTooSmall(remainingBytes);
     return memory.subarray(this.#filled, this.#filled + remainingBytes);
   }
 
   #intoTooSmall(moreBytes: number): LimitError {
     const got = this.#filled + moreBytes;
-    return intoTooSmall(this.id, this.#memory?.length ?? 0, got, `at least ${got}`);
+    return intoTooSmall(this.id, this.#memory?.byteLength ?? 0, got, `at least ${got}`);
   }
 
   #chunkTarget(remainingBytes: number): Uint8Array | undefined {
-    if (this.#buffer && this.#filled === this.#buffer.bytes.length) this.#handOn();
+    if (this.#buffer && this.#filled === this.#buffer.size) this.#handOn();
     if (!this.#buffer) {
       if (this.#aheadBytes >= this.#context.limits.maxChunkAheadBytes) {
         this.#context.readerBehind = true;
@@ -247,7 +247,7 @@ export class InboundStream {
   #queue(memory: Uint8Array, buffer: PooledBuffer | undefined): void {
     const bytes = memory.subarray(this.#readFrom, this.#filled);
     this.#full.push({ bytes, buffer });
-    this.#aheadBytes += bytes.length;
+    this.#aheadBytes += bytes.byteLength;
   }
 
   /** False when there is no room for a larger buffer now. */
@@ -264,7 +264,7 @@ export class InboundStream {
     else {
       // Always by a share of what is there, or a tight budget would make growth quadratic.
       for (const factor of [2, 1.5, 1.25]) {
-        const wanted = Math.min(Math.ceil(old.bytes.length * factor), pool.budgetBytes);
+        const wanted = Math.min(Math.ceil(old.size * factor), pool.budgetBytes);
         larger ??= pool.acquire(wanted);
       }
     }
@@ -295,7 +295,7 @@ export class InboundStream {
       const memory = asked.memory as Uint8Array; // set by readInto
       this.#memory = memory;
       this.#way = "into";
-      if (this.#filled > memory.length) throw this.#intoTooSmall(0);
+      if (this.#filled > memory.byteLength) throw this.#intoTooSmall(0);
       const source = before ?? this.#buffer?.bytes;
       if (source && this.#filled > 0 && source !== memory) {
         memory.set(source.subarray(0, this.#filled));

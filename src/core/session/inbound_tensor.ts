@@ -182,8 +182,8 @@ export class InboundTensor {
   /** Memory chosen before the first byte; a reader may still claim the whole. Throws ASOC_TENSOR_TOO_LARGE. */
   prepareInto(memory: Uint8Array): void {
     const totalBytes = Math.max(this.description.totalBytes ?? 0, this.receivedBytes);
-    if (memory.length < totalBytes) {
-      throw intoTooSmall(this.#id, memory.length, totalBytes, `${totalBytes}`);
+    if (memory.byteLength < totalBytes) {
+      throw intoTooSmall(this.#id, memory.byteLength, totalBytes, `${totalBytes}`);
     }
     this.#memory.use(memory);
     if (this.ended) this.#memory.move();

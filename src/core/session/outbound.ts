@@ -124,7 +124,7 @@ export class Outbound {
   /** Gives a stream its next bytes; they belong to it until it is writable again. */
   write(stream: OutboundStream, bytes: Uint8Array): void {
     if (!stream.writable) throw new Error(`Cannot write stream ${stream.id}: not writable`);
-    if (bytes.length === 0) return;
+    if (bytes.byteLength === 0) return;
     stream.pending = bytes;
     stream.pendingAt = 0;
     this.#enqueue(stream);
@@ -257,7 +257,7 @@ export class Outbound {
   #beginChunk(stream: OutboundStream, pending: Uint8Array, nowMs: number): void {
     const most =
       nowMs < this.#mixedUntilMs ? Math.min(stream.chunkBytes, MIXED_CHUNK_BYTES) : stream.chunkBytes;
-    let length = Math.min(most, pending.length - stream.pendingAt);
+    let length = Math.min(most, pending.byteLength - stream.pendingAt);
     if (stream.tensor) {
       length = this.#tensors.spend(stream, length, nowMs);
       stream.waits = length === 0;
@@ -277,7 +277,7 @@ export class Outbound {
     stream.chunkLeft -= length;
     stream.pendingAt += length;
     stream.inBatch += length;
-    if (stream.pendingAt === pending.length) stream.pending = undefined;
+    if (stream.pendingAt === pending.byteLength) stream.pending = undefined;
     else if (stream.abandoned && stream.chunkLeft === 0) stream.pending = undefined;
   }
 

@@ -81,7 +81,7 @@ export class OutboundStream {
   }
   /** It has not begun, and all of it is one small frame. */
   get brief(): boolean {
-    return !this.started && this.ending && (this.pending?.length ?? 0) <= SMALL_PAYLOAD_BYTES;
+    return !this.started && this.ending && (this.pending?.byteLength ?? 0) <= SMALL_PAYLOAD_BYTES;
   }
   /** Nothing more will be heard of it. */
   get settled(): boolean {

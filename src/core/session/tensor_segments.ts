@@ -9,6 +9,8 @@ import type { CreditWindow } from "./credit_window.ts";
 
 export interface Segment {
   readonly memory: Uint8Array;
+  /** Bytes of `memory`: a number of its own, since V8 may take the length of 2 GiB or more for a negative one (CONTRIBUTING.md). */
+  readonly size: number;
   readonly buffer: PooledBuffer | undefined;
   /** Whose plain memory it is. */
   readonly window: CreditWindow | undefined;
@@ -22,8 +24,9 @@ export interface Segment {
 }
 
 export function segmentOf(memory: Uint8Array, buffer?: PooledBuffer, window?: CreditWindow): Segment {
-  window?.take(memory.length);
-  return { memory, buffer, window, filled: 0, read: 0, pieces: 0, gone: false };
+  const size = memory.byteLength;
+  window?.take(size);
+  return { memory, size, buffer, window, filled: 0, read: 0, pieces: 0, gone: false };
 }
 
 /** Takes a segment out of use. True when its memory went back; otherwise the last piece of it takes it along. */
@@ -31,7 +34,7 @@ export function retire(segment: Segment): boolean {
   segment.gone = true;
   if (segment.pieces > 0) return false;
   segment.buffer?.release();
-  segment.window?.giveBack(segment.memory.length);
+  segment.window?.giveBack(segment.size);
   return true;
 }
 

@@ -38,7 +38,7 @@ export class PooledBuffer {
   /** The whole capacity; content is whatever was there before. */
   readonly bytes: Uint8Array;
   /** What the budget counts: `bytes` loses its length when its user transfers the memory away. */
-  readonly #size: number;
+  readonly size: number;
   readonly #pool: BufferPool;
   readonly #account: Account | undefined;
   #holders = 1;
@@ -49,7 +49,7 @@ export class PooledBuffer {
     this.#pool = pool;
     this.#account = account;
     this.bytes = bytes;
-    this.#size = bytes.length;
+    this.size = bytes.byteLength;
   }
 
   /** One more holder, who must release too. */
@@ -61,8 +61,8 @@ export class PooledBuffer {
   delivered(): void {
     if (!this.#arriving) return;
     this.#arriving = false;
-    this.#account?.delivered(this.#size);
-    this.#pool.countDelivered(this.#size);
+    this.#account?.delivered(this.size);
+    this.#pool.countDelivered(this.size);
   }
 
   /**
@@ -73,8 +73,8 @@ export class PooledBuffer {
     if (this.#holders === 0) throw new Error("PooledBuffer released more often than retained");
     this.#holders--;
     if (this.#holders > 0) return;
-    this.#account?.gaveBack(this.#size, this.#arriving);
-    this.#pool.takeBack(this, this.#size, this.#arriving, keep);
+    this.#account?.gaveBack(this.size, this.#arriving);
+    this.#pool.takeBack(this, this.size, this.#arriving, keep);
   }
 }
 
@@ -165,10 +165,11 @@ export class BufferPool {
       this.#allocated++;
       bytes = new Uint8Array(fresh);
     }
-    this.#usedBytes += bytes.length;
-    this.#arrivingBytes += bytes.length;
-    account?.took(bytes.length);
-    return new PooledBuffer(this, bytes, account);
+    const buffer = new PooledBuffer(this, bytes, account);
+    this.#usedBytes += buffer.size;
+    this.#arrivingBytes += buffer.size;
+    account?.took(buffer.size);
+    return buffer;
   }
 
   /** Calls `run` once when memory has come back. Returns how to forget it. */
@@ -184,7 +185,7 @@ export class BufferPool {
 
   /** @internal The registry watches memory that has gone to a reader. */
   watch(buffer: PooledBuffer, account?: Account): void {
-    this.#collected.register(buffer.bytes.buffer, { byteCount: buffer.bytes.length, account }, buffer);
+    this.#collected.register(buffer.bytes.buffer, { byteCount: buffer.size, account }, buffer);
   }
 
   /** @internal */
@@ -192,7 +193,7 @@ export class BufferPool {
     this.#collected.unregister(buffer);
     this.#usedBytes -= size;
     if (arriving) this.#arrivingBytes -= size;
-    const lost = buffer.bytes.length !== size; // transferred to a worker, say: somebody else has it now
+    const lost = buffer.bytes.byteLength !== size; // transferred to a worker, say: somebody else has it now
     const bytes = this.#limits.detachReleased && !lost ? moved(buffer.bytes) : buffer.bytes;
     if (keep && !lost && size === sizeClass(size)) this.#putIdle(bytes, size);
     this.wake();

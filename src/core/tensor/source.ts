@@ -62,15 +62,15 @@ export function describeSource(source: TensorSource): Described {
   };
   if (!dtype) {
     if (given.shape || given.strides) throw new TypeError("tensor: a shape needs a dtype");
-    return { ...common, dtype, shape: [], totalBytes: memory?.length ?? given.totalBytes };
+    return { ...common, dtype, shape: [], totalBytes: memory?.byteLength ?? given.totalBytes };
   }
   const shape = given.shape ?? [elementsOf(dtype, memory)];
   const totalBytes = tensorBytes(dtype, shape);
-  if (memory && memory.length !== totalBytes) {
+  if (memory && memory.byteLength !== totalBytes) {
     throw new FormatError(
       "ASOC_BAD_SHAPE",
-      `Cannot send tensor: ${dtypeName(dtype)} of shape [${shape}] has ${totalBytes} bytes, got ${memory.length}`,
-      { details: { expected: totalBytes, got: memory.length } },
+      `Cannot send tensor: ${dtypeName(dtype)} of shape [${shape}] has ${totalBytes} bytes, got ${memory.byteLength}`,
+      { details: { expected: totalBytes, got: memory.byteLength } },
     );
   }
   if (given.strides) checkDense(shape, given.strides);
@@ -86,7 +86,7 @@ function ownDtype(data: TensorBytes, shaped: boolean): DType | undefined {
 
 function elementsOf(dtype: DType, memory: Uint8Array | undefined): number {
   if (!memory) throw new TypeError("tensor: expected a shape together with the dtype");
-  return Math.floor((memory.length * 8) / (dtype.bits * dtype.lanes));
+  return Math.floor((memory.byteLength * 8) / (dtype.bits * dtype.lanes));
 }
 
 /** Throws ASOC_BAD_SHAPE unless the elements lie one behind the other, the last dimension fastest. */

@@ -21,20 +21,21 @@ export function swapBytes(dtype: DType, bytes: Uint8Array): void {
     );
   }
   const elementBytes = (dtype.bits * dtype.lanes) / 8;
-  if (bytes.length % elementBytes !== 0) {
+  const { byteLength } = bytes;
+  if (byteLength % elementBytes !== 0) {
     throw new FormatError(
       "ASOC_BAD_SHAPE",
-      `Cannot swap ${bytes.length} bytes of ${name}: expected a multiple of ${elementBytes}`,
-      { details: { expected: elementBytes, got: bytes.length } },
+      `Cannot swap ${byteLength} bytes of ${name}: expected a multiple of ${elementBytes}`,
+      { details: { expected: elementBytes, got: byteLength } },
     );
   }
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, byteLength);
   if (numberBytes === 2) {
-    for (let i = 0; i < bytes.length; i += 2) view.setUint16(i, view.getUint16(i, false), true);
+    for (let i = 0; i < byteLength; i += 2) view.setUint16(i, view.getUint16(i, false), true);
   } else if (numberBytes === 4) {
-    for (let i = 0; i < bytes.length; i += 4) view.setUint32(i, view.getUint32(i, false), true);
+    for (let i = 0; i < byteLength; i += 4) view.setUint32(i, view.getUint32(i, false), true);
   } else {
-    for (let i = 0; i < bytes.length; i += 8) {
+    for (let i = 0; i < byteLength; i += 8) {
       const high = view.getUint32(i, false);
       view.setUint32(i, view.getUint32(i + 4, false), true);
       view.setUint32(i + 4, high, true);

@@ -70,11 +70,11 @@ const DTYPE_OF_ARRAY: ReadonlyMap<string, string> = new Map([
 export function typedView(dtype: DType, bytes: Uint8Array): TensorArray {
   const name = dtypeName(dtype);
   const elementBytes = (dtype.bits * dtype.lanes) / 8;
-  if (Number.isInteger(elementBytes) && bytes.length % elementBytes !== 0) {
+  if (Number.isInteger(elementBytes) && bytes.byteLength % elementBytes !== 0) {
     throw new FormatError(
       "ASOC_BAD_SHAPE",
-      `Cannot view ${bytes.length} bytes as ${name}: expected a multiple of ${elementBytes}`,
-      { details: { expected: elementBytes, got: bytes.length } },
+      `Cannot view ${bytes.byteLength} bytes as ${name}: expected a multiple of ${elementBytes}`,
+      { details: { expected: elementBytes, got: bytes.byteLength } },
     );
   }
   const partBits = dtype.code === DTypeCode.complex ? dtype.bits / 2 : dtype.bits;
@@ -82,7 +82,7 @@ export function typedView(dtype: DType, bytes: Uint8Array): TensorArray {
   const unit = Class.BYTES_PER_ELEMENT;
   // A plain array of bytes even for a subclass such as Buffer, whose slice() would not copy.
   const { buffer, byteOffset } = bytes.byteOffset % unit === 0 ? bytes : new Uint8Array(bytes);
-  return new Class(buffer, byteOffset, bytes.length / unit);
+  return new Class(buffer, byteOffset, bytes.byteLength / unit);
 }
 
 /**

@@ -49,7 +49,7 @@ export class Tapping<C> {
   pass({ topic, priority, parties, bytes, carry }: Passing<C>, nowMs: number): void {
     if (!this.#taps.any || topic === "") return;
     let copy: Uint8Array | undefined;
-    for (const peerId of this.#taps.wants({ topic, byteCount: bytes.length, priority, parties }, nowMs)) {
+    for (const peerId of this.#taps.wants({ topic, byteCount: bytes.byteLength, priority, parties }, nowMs)) {
       const underWay = this.#underWay.get(peerId) ?? 0;
       if (underWay >= MAX_TAP_COPIES) {
         this.#taps.handleBusy();
