@@ -4,7 +4,7 @@ import type { SendCommand } from "../support/peer_script.ts";
 import type { Json } from "../support/process.ts";
 import type { Peer } from "./peer.ts";
 
-export interface Cargo extends Pick<SendCommand, "reread" | "paceMs"> {
+export interface Cargo extends Pick<SendCommand, "reread" | "paceMs" | "restAt"> {
   readonly priority?: number;
   readonly bytes: number;
   /** Read chunk by chunk; otherwise it is assembled. */

@@ -3,9 +3,10 @@
  * and takes commands as JSON lines on stdin. Tests of real processes drive it.
  *
  * Argument: `{ options: JoinOptions }`. Commands, each with `cmd`:
- *   send { id, to, bytes, seed, count, parallel, paceMs, endless, reread, dtype, shape, options }
+ *   send { id, to, bytes, seed, count, parallel, paceMs, restAt, endless, reread, dtype, shape, options }
  *                                                            prints sent or sendFailed for each tensor, then sendDone
  *   stop                                                     ends the sends with a count after the tensor under way
+ *   go                                                       lets sends go on that rest at their `restAt`
  *   hold { peer }                                            tensors of that peer are never released from now on
  *   release                                                  what was held is released, and nothing is held any more
  *   rotate { id, options }   revoke { keyId }   keys { id }  prints rotated; keys
@@ -43,6 +44,8 @@ export interface SendCommand {
   readonly parallel?: boolean;
   /** In parts of 1 MiB with a rest after each, so that it is always in mid-stream and leaves the processors to others. */
   readonly paceMs?: number;
+  /** With `paceMs`: it gives no byte from this one on until `go` is said, so that it is in mid-stream however long others take. */
+  readonly restAt?: number;
   /** One tensor that never ends. */
   readonly endless?: boolean;
   /** Its source is a function that reads it from any byte on, in parts, instead of memory: it can be resumed. */
@@ -56,7 +59,7 @@ export interface SendCommand {
 
 export type Command =
   | SendCommand
-  | { readonly cmd: "stop" | "release" | "peers" | "close" | "abort" }
+  | { readonly cmd: "stop" | "go" | "release" | "peers" | "close" | "abort" }
   | { readonly cmd: "hold"; readonly peer: string }
   | { readonly cmd: "stats" | "keys"; readonly id: string }
   | { readonly cmd: "rotate"; readonly id: string; readonly options?: RotateOptions }
@@ -106,8 +109,12 @@ async function* endless(): AsyncGenerator<Uint8Array> {
   for (;;) yield data;
 }
 
-async function* paced(data: Uint8Array, paceMs: number): AsyncGenerator<Uint8Array> {
+/** Settled by the command `go`. */
+const going = Promise.withResolvers<void>();
+
+async function* paced(data: Uint8Array, paceMs: number, restAt: number): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < data.length; at += MiB) {
+    if (at + MiB > restAt) await going.promise;
     yield data.subarray(at, at + MiB);
     await delay(paceMs);
   }
@@ -118,15 +125,15 @@ function* inParts(data: Uint8Array): Generator<Uint8Array> {
 }
 
 function sourceOf(command: SendCommand, data: Uint8Array): TensorBytes {
-  const { paceMs } = command;
+  const { paceMs, restAt = Number.POSITIVE_INFINITY } = command;
   if (command.endless) return endless();
   if (command.reread) {
     return (fromByte) => {
       const rest = data.subarray(fromByte);
-      return paceMs === undefined ? inParts(rest) : paced(rest, paceMs);
+      return paceMs === undefined ? inParts(rest) : paced(rest, paceMs, restAt - fromByte);
     };
   }
-  return paceMs === undefined ? data : paced(data, paceMs);
+  return paceMs === undefined ? data : paced(data, paceMs, restAt);
 }
 
 const { options } = JSON.parse(process.argv[2] ?? "{}") as { options: JoinOptions };
@@ -228,6 +235,8 @@ async function run(command: Command): Promise<void> {
     case "stop":
       stopped = true;
       return;
+    case "go":
+      return going.resolve();
     case "hold":
       holding = command.peer;
       return;
