@@ -26,6 +26,8 @@ const PROCESSES = [
   "examples",
   "package",
 ];
+/** Its processes stand still for a minute: it runs beside whatever comes first, which it neither disturbs nor heeds. */
+const WAITS = "./test/process/suspended_minute_test.ts";
 /** The others share no port, and most of them run in virtual time. */
 const FILES_AT_ONCE = "--test-concurrency=2";
 const SUITE_TIMEOUT_MS = 25 * 60_000;
@@ -97,17 +99,15 @@ function suites(chosen: readonly string[]): Suite[][] {
     list.push([on("node", FILES_AT_ONCE)], [on("bun"), on("deno")]); // each of the two uses one processor
   }
   for (const folder of PROCESSES.filter(wanted)) {
-    const files = filesOf(folder);
-    if (files.length > 0)
-      list.push([
-        {
-          name: folder,
-          command: [...commands.node, "--test-concurrency=1", ...files],
-          tally: tallies.node,
-        },
-      ]);
+    const files = filesOf(folder).filter((file) => file !== WAITS);
+    if (files.length > 0) list.push([processes(folder, files)]);
   }
+  if (wanted("process")) list[0]?.push(processes("process, a minute", [WAITS]));
   return list;
+}
+
+function processes(name: string, files: readonly string[]): Suite {
+  return { name, command: [...commands.node, "--test-concurrency=1", ...files], tally: tallies.node };
 }
 
 function run(suite: Suite): Promise<{ code: number; output: string }> {
