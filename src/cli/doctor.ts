@@ -1,8 +1,9 @@
 /** `asoc doctor`: looks for what keeps a node from being found, or from being fast, and says what to do. */
-import { readFile } from "node:fs/promises";
 import { AsocError, type AsocNode, describeRefused, formatAddress, join } from "../mod.ts";
 import type { Command, Context } from "./command.ts";
 import { type NodeSettings, nodeSettings } from "./config.ts";
+import { kernelFindings } from "./doctor_kernel.ts";
+import { readingFinding, runtimeFinding } from "./doctor_runtime.ts";
 import { securityFindings } from "./doctor_security.ts";
 import { CliError, ExitCode, usageError } from "./exit_codes.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
@@ -13,18 +14,16 @@ import { readTls } from "./tls.ts";
 
 /** One beacon's interval and some. */
 const LISTEN_MS = 3500;
-const MIN_NODE = [22, 18] as const;
-const GOOD_SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
-const GOOD_OPEN_FILES = 1024;
 const DEFAULT_TCP_PORT = 9000;
 
 export const doctor: Command = {
   name: "doctor",
   summary: "check this machine: network, key, security, kernel",
   usage: "doctor [FLAGS]",
-  about: `Checks this machine: runtime, key, ports, broadcast, clock against the nodes that can be heard, congestion control and
-socket limits; and what a node with these flags would be open to: key, file modes, TLS, audit, access, gateway, peers that
-have not proven the key. Give it the flags that \`asoc serve\` would get: it joins with them for ${LISTEN_MS / 1000} s, and opens no gateway.
+  about: `Checks this machine: runtime, its version and how it reads, key, ports, broadcast, clock against the nodes that can be
+heard, congestion control and socket limits; and what a node with these flags would be open to: key, file modes, TLS, audit,
+access, gateway, peers that have not proven the key. Give it the flags that \`asoc serve\` would get: it joins with them for
+${LISTEN_MS / 1000} s, and opens no gateway.
 Each finding is ok, a warning or a problem, and says what to do. Ends with 1 when there is a problem, with 0 when there
 are warnings at most.`,
   flags: GATEWAY_FLAGS,
@@ -63,6 +62,7 @@ async function doctorCommand({ args, env, output }: Context): Promise<ExitCode> 
     const { node, finding } = await portFinding(settings);
     report(finding);
     if (node) {
+      report(readingFinding(node, settings.tls !== undefined));
       try {
         for (const heard of await networkFindings(node, settings, output)) report(heard);
       } finally {
@@ -81,16 +81,6 @@ function say(finding: Finding, output: Output): void {
   const advice = finding.advice === "" ? "" : `\n             ${finding.advice}`;
   const text = `${finding.level.padEnd(8)}  ${finding.check}: ${finding.found}${advice}`;
   output.event({ event: "finding", ...finding }, text);
-}
-
-function runtimeFinding(): Finding {
-  const { node, bun, deno } = process.versions;
-  if (bun !== undefined) return ok("runtime", `Bun ${bun}`);
-  if (deno !== undefined) return ok("runtime", `Deno ${deno}`);
-  const [major = 0, minor = 0] = node.split(".").map(Number);
-  const recent = major > MIN_NODE[0] || (major === MIN_NODE[0] && minor >= MIN_NODE[1]);
-  if (recent) return ok("runtime", `Node.js ${node}`);
-  return problem("runtime", `Node.js ${node}`, `Node.js ${MIN_NODE.join(".")} or later is needed`);
 }
 
 function keyFinding(settings: NodeSettings): Finding {
@@ -189,54 +179,5 @@ function peersFinding(node: AsocNode): Finding {
     "peers",
     `${found}, ${unproven.length} of them without proof: ${unproven.map(peerText).join(", ")}`,
     "they speak version 0.1; --legacy deny, once every node speaks x1",
-  );
-}
-
-/** What Linux says about TCP; elsewhere nothing is known. */
-async function kernelFindings(): Promise<Finding[]> {
-  const findings: Finding[] = [];
-  const congestion = await kernelText("/proc/sys/net/ipv4/tcp_congestion_control");
-  if (congestion === "bbr") {
-    findings.push(
-      warning(
-        "congestion control",
-        "bbr, which holds loopback and very short paths at about half of what they carry",
-        "for tests on one machine: sysctl -w net.ipv4.tcp_congestion_control=cubic (on real networks bbr is fine)",
-      ),
-    );
-  } else if (congestion) findings.push(ok("congestion control", congestion));
-  for (const [name, path] of [
-    ["receive buffer", "/proc/sys/net/ipv4/tcp_rmem"],
-    ["send buffer", "/proc/sys/net/ipv4/tcp_wmem"],
-  ] as const) {
-    const largest = Number((await kernelText(path))?.split(/\s+/).at(-1) ?? Number.NaN);
-    if (Number.isNaN(largest)) continue;
-    const setting = path.replace("/proc/sys/", "").replaceAll("/", ".");
-    findings.push(
-      largest >= GOOD_SOCKET_BUFFER_BYTES
-        ? ok(name, `up to ${largest} bytes`)
-        : warning(
-            name,
-            `up to ${largest} bytes`,
-            `long fast paths want more: sysctl -w ${setting}="4096 131072 ${GOOD_SOCKET_BUFFER_BYTES}"`,
-          ),
-    );
-  }
-  const limits = await kernelText("/proc/self/limits");
-  const files = Number(limits?.match(/^Max open files\s+(\d+)/m)?.[1] ?? Number.NaN);
-  if (!Number.isNaN(files)) {
-    findings.push(
-      files >= GOOD_OPEN_FILES
-        ? ok("open files", `${files}`)
-        : warning("open files", `${files}`, `each connection takes one: ulimit -n ${GOOD_OPEN_FILES}`),
-    );
-  }
-  return findings;
-}
-
-async function kernelText(path: string): Promise<string | undefined> {
-  return readFile(path, "utf8").then(
-    (text) => text.trim(),
-    () => undefined,
   );
 }

@@ -176,6 +176,10 @@ export class AsocNode {
   get runtime(): string {
     return `${this.#runtime.name} ${this.#runtime.version}`;
   }
+  /** Whether what arrives without TLS lands in its own memory; else it is copied once (`asoc doctor` says what to do). */
+  get directRead(): boolean {
+    return this.#runtime.transport.capabilities.directRead;
+  }
 
   /** All that happens from now on; a reader that is too slow loses the oldest. Ends when the node closes. */
   events(): AsyncIterable<NodeEvent> {
