@@ -47,6 +47,25 @@ async function counted(
   return `refusedBeacons.${reason}`;
 }
 
+/** The same of what `beacons` makes for a port that listens: nobody dials it, but a good beacon that comes after them is followed. */
+async function notFollowed(
+  scene: Scene,
+  reason: string,
+  beacons: (tcpPort: number) => readonly Buffer[],
+): Promise<string> {
+  let dials = 0;
+  const followed = Promise.withResolvers<RawPeer>();
+  const send = async (from: RawDatagrams) => {
+    await using trap = await RawServer.listen(() => dials++, from.host);
+    await using good = await RawServer.listen(followed.resolve, from.host);
+    for (const packet of beacons(trap.port)) await from.send(packet, scene.beaconPort);
+    await from.send(made(scene, { tcpPort: good.port }), scene.beaconPort);
+    await followed.promise;
+    assert.equal(dials, 0, "what was refused was dialled");
+  };
+  return counted(scene, reason, beacons(PORT_CLOSED).length, send);
+}
+
 /** As a node would: each handshake has 300 ms to itself, and until one makes way a newcomer is turned away. */
 async function dialledAgain(
   scene: Scene,
@@ -194,11 +213,10 @@ export const FLOOD_ATTACKS: readonly Attack<Scene>[] = [
     outcome: "refused",
     notOverTls: "beacons are outside of it",
     play: (scene) =>
-      counted(scene, "signature", 2, async (from) => {
-        await from.send(made(scene, { key: OTHER_KEY }), scene.beaconPort);
+      notFollowed(scene, "signature", (tcpPort) => {
         const changed = made(scene);
-        changed.writeUInt16BE(9999, 24); // another port
-        await from.send(changed, scene.beaconPort);
+        changed.writeUInt16BE(tcpPort, 24); // another port than the one that was signed
+        return [made(scene, { key: OTHER_KEY, tcpPort }), changed];
       }),
   },
   {
@@ -207,10 +225,20 @@ export const FLOOD_ATTACKS: readonly Attack<Scene>[] = [
     notOverTls: "beacons are outside of it",
     play: (scene) =>
       counted(scene, "replay", 1, async (from) => {
-        const packet = made(scene);
+        let dials = 0;
+        const first = Promise.withResolvers<void>();
+        const serve = () => {
+          dials++;
+          first.resolve();
+        };
+        await using server = await RawServer.listen(serve, from.host);
+        const packet = made(scene, { tcpPort: server.port });
         await from.send(packet, scene.beaconPort);
+        await first.promise;
         await delay(1100); // a copy within a second is one of another interface
         await from.send(packet, scene.beaconPort);
+        await scene.goesOn();
+        assert.equal(dials, 1, "it was dialled again");
       }),
   },
   {
@@ -218,16 +246,14 @@ export const FLOOD_ATTACKS: readonly Attack<Scene>[] = [
     outcome: "refused",
     notOverTls: "beacons are outside of it",
     play: (scene) =>
-      counted(scene, "clock", 1, (from) => from.send(made(scene, { skewS: -90 }), scene.beaconPort)),
+      notFollowed(scene, "clock", (tcpPort) => [-90, 90].map((skewS) => made(scene, { tcpPort, skewS }))),
   },
   {
     title: "a beacon of another community is counted and not followed",
     outcome: "refused",
     notOverTls: "beacons are outside of it",
     play: (scene) =>
-      counted(scene, "community", 1, (from) =>
-        from.send(made(scene, { community: "elsewhere" }), scene.beaconPort),
-      ),
+      notFollowed(scene, "community", (tcpPort) => [made(scene, { tcpPort, community: "elsewhere" })]),
   },
   {
     title: "a fresh beacon that is passed on from another address makes the node dial there, and no more",
