@@ -12,6 +12,7 @@ const MiB = 1024 * 1024;
 const SLOW_CLIENTS = 150;
 const CLIENTS_OF_EVENTS = 20;
 const UPLOAD_STALL_MS = 1500;
+const MAX_BODY_BYTES = 8 * MiB;
 const GUESSES = 150;
 
 export class GatewayScene implements AsyncDisposable {
@@ -45,7 +46,7 @@ export class GatewayScene implements AsyncDisposable {
       maxSseClients: CLIENTS_OF_EVENTS,
       maxSsePerAddress: CLIENTS_OF_EVENTS,
       uploadStallMs: UPLOAD_STALL_MS,
-      maxBodyBytes: 8 * MiB,
+      maxBodyBytes: MAX_BODY_BYTES,
     };
     const start = async (peers: string[], options: object) => {
       const args = [key, JSON.stringify(peers), JSON.stringify(options)];
@@ -112,18 +113,56 @@ async function slowClients(scene: GatewayScene, head: string): Promise<Socket[]>
   return sockets;
 }
 
-/** A request by hand; `text` is complete. Resolves with the first line of the answer, "" where there is none. */
+/** What is written by hand; `text` is complete. Resolves with the first line of the answer, "" where there is none. */
 async function answered(scene: GatewayScene, text: string): Promise<string> {
+  const [line = ""] = await answers(scene, text, 1);
+  return line;
+}
+
+/** First lines of what comes until the other side closes, or until there are `most`. */
+async function answers(
+  scene: GatewayScene,
+  text: string,
+  most = Number.POSITIVE_INFINITY,
+): Promise<string[]> {
   const socket = await rawSocket(scene.port);
   socket.on("error", () => {});
   let answer = "";
+  const lines = () => [...answer.matchAll(/^HTTP\/1\.1 \d{3}[^\r]*(?=\r\n)/gm)].map(([line]) => line);
   socket.setEncoding("latin1").on("data", (part) => {
     answer += part;
-    if (answer.includes("\r\n\r\n")) socket.destroy();
+    if (lines().length >= most) socket.destroy();
   });
+  socket.on("end", () => socket.destroy());
   socket.write(text);
   await once(socket, "close");
-  return answer.split("\r\n")[0] ?? "";
+  return lines();
+}
+
+/** Sends a body that does not say its length, in chunks, until the other side has had enough; or `mostBytes` of it. */
+async function sendsChunks(scene: GatewayScene, head: string, mostBytes: number): Promise<number> {
+  const socket = await rawSocket(scene.port);
+  let over = false;
+  socket.on("error", () => {});
+  socket.on("data", () => {
+    over = true;
+  });
+  socket.write(`${head}Transfer-Encoding: chunked\r\n\r\n`);
+  const chunk = Buffer.concat([
+    Buffer.from(`${MiB.toString(16)}\r\n`),
+    Buffer.alloc(MiB),
+    Buffer.from("\r\n"),
+  ]);
+  let sentBytes = 0;
+  for (; sentBytes < mostBytes && !over; sentBytes += MiB)
+    await new Promise<void>((resolve) => {
+      socket.write(chunk, (error) => {
+        over ||= Boolean(error);
+        resolve();
+      });
+    });
+  socket.destroy();
+  return sentBytes;
 }
 
 function median(values: readonly number[]): number {
@@ -249,10 +288,18 @@ export const GATEWAY_ATTACKS: readonly Attack<GatewayScene>[] = [
     title: "a body over the limit is refused",
     outcome: "refused",
     play: async (scene) => {
-      const head = (length: string) =>
-        `POST /v1/topics/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${scene.chief}\r\n${length}\r\n\r\n`;
-      const line = await answered(scene, head(`Content-Length: ${2 ** 40}`));
+      const head = `POST /v1/topics/large HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${scene.chief}\r\n`;
+      const line = await answered(scene, `${head}Content-Length: ${2 ** 40}\r\n\r\n`);
       assert.match(line, / 413 /);
+      const most = 64 * MiB;
+      const sentBytes = await sendsChunks(scene, head, most);
+      assert.ok(sentBytes < most, "a body without a length is read to its end");
+      const passedOn = async () => {
+        const response = await scene.get("/v1/streams?topic=large", scene.chief);
+        return ((await response.json()) as { streams: { state: string; movedBytes: number }[] }).streams;
+      };
+      const [large] = await until(passedOn, ([one]) => one?.state === "failed");
+      assert.ok(Number(large?.movedBytes) <= MAX_BODY_BYTES, `${large?.movedBytes} bytes were passed on`);
       return "413";
     },
   },
@@ -287,10 +334,25 @@ export const GATEWAY_ATTACKS: readonly Attack<GatewayScene>[] = [
     title: "a request that says its length twice, or in two ways, is refused",
     outcome: "refused",
     play: async (scene) => {
-      const head = `POST /v1/topics/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${scene.chief}\r\n`;
-      const twice = `${head}Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!`;
-      const lines = [await answered(scene, twice)];
-      for (const line of lines) assert.ok(line === "" || / 4\d\d /.test(line), line);
+      const common = `HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${scene.chief}\r\n`;
+      const length = (bytes: number | string) => `Content-Length: ${bytes}\r\n`;
+      const chunked = "Transfer-Encoding: chunked\r\n";
+      const chunks = "5\r\nhello\r\n0\r\n\r\n";
+      // What one of two readers takes for the body the other one takes for this.
+      const smuggled = `GET /v1/health ${common}\r\n`;
+      for (const [lengths, body] of [
+        [length(5) + length(6), `hello${smuggled}`],
+        [length("5, 6"), `hello${smuggled}`],
+        [length(chunks.length) + chunked, chunks + smuggled],
+        [chunked + length(0), chunks + smuggled],
+        [length(0) + chunked, smuggled],
+        [`${length(0)}Transfer-Encoding: xchunked\r\n`, smuggled],
+      ]) {
+        const lines = await answers(scene, `POST /v1/topics/lengths ${common}${lengths}\r\n${body}`);
+        assert.match(lines.join(), /^HTTP\/1\.1 400 [^,]*$/, `${lengths}: ${lines}`);
+      }
+      const response = await scene.get("/v1/streams?topic=lengths", scene.chief);
+      assert.deepEqual(((await response.json()) as { streams: unknown[] }).streams, []);
       return "400";
     },
   },
@@ -298,19 +360,34 @@ export const GATEWAY_ATTACKS: readonly Attack<GatewayScene>[] = [
     title: "no answer, metric or document shows the key or a token",
     outcome: "refused",
     play: async (scene) => {
-      const paths = [
-        "/v1/node",
-        "/v1/peers",
-        "/v1/metrics",
-        "/v1/streams",
-        "/v1/openapi.json",
-        "/",
-        "/v1/no",
-      ];
-      for (const path of paths) {
-        const text = await (await scene.get(path, scene.chief)).text();
-        for (const secret of [scene.chief, scene.reader, tokenHash(scene.chief), KEY])
-          assert.ok(!text.includes(secret), path);
+      const secrets = [scene.chief, scene.reader, tokenHash(scene.chief), tokenHash(scene.reader), KEY];
+      const keepsQuiet = async (path: string, response: Response) => {
+        const head = JSON.stringify([...response.headers]);
+        const isEndless = /event-stream/.test(response.headers.get("content-type") ?? "");
+        const text = head + (isEndless ? "" : await response.text());
+        if (isEndless) await response.body?.cancel();
+        for (const secret of secrets) assert.ok(!text.includes(secret), path);
+      };
+      const document = (await (await scene.get("/v1/openapi.json", scene.chief)).json()) as {
+        paths: Record<string, { get?: unknown }>;
+      };
+      const routes = Object.entries(document.paths).filter(([path, { get }]) => get && !path.includes("{"));
+      assert.ok(routes.length >= 6, `${routes.length} routes`);
+      for (const path of ["/", "/v1/openapi.json", ...routes.map(([path]) => path)]) {
+        const response = await scene.get(path, scene.chief);
+        assert.equal(response.status, 200, path);
+        await keepsQuiet(path, response);
+      }
+      for (const [path, status, token] of [
+        ["/v1/no", 404, scene.chief],
+        ["/v1/peers/no", 404, scene.chief],
+        ["/v1/streams?limit=no", 400, scene.chief],
+        ["/v1/peers", 401, tokenHash(scene.chief)],
+        ["/v1/peers", 401, `${scene.reader}x`],
+      ] as const) {
+        const response = await scene.get(path, token);
+        assert.equal(response.status, status, path);
+        await keepsQuiet(path, response);
       }
       return "nothing";
     },
