@@ -1,12 +1,13 @@
 /** Attacks from the path between two honest nodes that prove themselves to each other, without TLS. */
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { Peer } from "../process/peer.ts";
 import { sha256, TYPE } from "../support/raw_peer.ts";
-import { OP, splitRecords, u32 } from "../support/raw_x1.ts";
+import { OP, record, splitRecords, u32, u64 } from "../support/raw_x1.ts";
 import type { Attack } from "./attack.ts";
 import { relayTo } from "./relay.ts";
-import { COMMUNITY, type Scene } from "./scene.ts";
+import { COMMUNITY, keysOf, type Scene } from "./scene.ts";
 
 const BYTES = 3000;
 
@@ -57,6 +58,59 @@ export const PATH_ATTACKS: readonly Attack<Scene>[] = [
       assert.equal(failed.cause, "ASOC_BAD_PROOF", String(failed.message));
       assert.deepEqual(scene.victim.all("joined", { id: honest.id }), []);
       return "ASOC_BAD_PROOF";
+    },
+  },
+  {
+    title: "a KEY_NEW that was made up, played again or moved ends its connection, and changes no key",
+    outcome: "refused",
+    play: async (scene) => {
+      const options = { apiKey: scene.key, community: COMMUNITY };
+      await using target = await Peer.start(scene.runtime, options);
+      const madeUp = record(OP.KEY_NEW, Buffer.concat([u64(0), randomBytes(64)]));
+      let sealed: Buffer | undefined;
+      let connections = 0;
+      // Each of the first three connections has its attack; the fourth one is left alone.
+      let attacked = 0;
+      await using middle = await relayTo(target.port, (came, from) => {
+        if (from !== "dialler" || came.type !== TYPE.CONTROL) return came;
+        const [first] = splitRecords(came.payload, came.streamId);
+        if (first?.op === OP.CAPS) connections++;
+        if (first?.op === OP.CAPS || first?.op === OP.PROOF || attacked === connections) return came;
+        const before = (bytes: Uint8Array) => {
+          attacked = connections;
+          return { ...came, payload: Buffer.concat([bytes, came.payload]) };
+        };
+        if (connections === 1) return before(madeUp);
+        if (connections === 3 && sealed) return before(sealed);
+        if (connections !== 2 || first?.op !== OP.KEY_NEW) return came;
+        sealed = record(OP.KEY_NEW, first.body);
+        return before(sealed);
+      });
+      const limits = { reconnectMinMs: 20, reconnectMaxMs: 60 };
+      await using honest = await Peer.start(scene.runtime, { ...options, limits, peers: [middle.address] });
+      const left = async (count: number) => {
+        const all = () => target.all("left", { id: honest.id });
+        await target.process.waitUntil(() => all().length >= count);
+        assert.equal(all()[count - 1]?.code, "ASOC_BAD_KEY_RECORD", String(all()[count - 1]?.reason));
+      };
+      await left(1);
+      assert.deepEqual(
+        (await keysOf(target)).map(({ epoch }) => epoch),
+        [0],
+      );
+      await honest.process.waitUntil(() => honest.all("joined").length >= 2);
+      honest.command({ cmd: "rotate", id: "r" });
+      await left(3);
+      const { keyId, switched } = await honest.event("rotated");
+      assert.equal(switched, true, "the fourth connection brings it");
+      // What was sealed for the target has come to it once, and nothing else has.
+      assert.deepEqual(
+        (await keysOf(target)).map(({ id, epoch }) => [id, epoch]),
+        (await keysOf(honest)).map(({ id, epoch }) => [id, epoch]),
+      );
+      const offered = target.all("key", { change: "offered" }).map((event) => event.keyId);
+      assert.deepEqual([...new Set(offered)], [keyId]);
+      return "ASOC_BAD_KEY_RECORD";
     },
   },
   {

@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import type { KeyInfo } from "../../src/mod.ts";
 import { Peer, type PeerOptions } from "../process/peer.ts";
 import { type Json, RUNTIMES, type RuntimeName } from "../support/process.ts";
 import { speakTls } from "../support/raw_peer.ts";
@@ -109,4 +110,11 @@ export class Scene implements AsyncDisposable {
     await this.good[Symbol.asyncDispose]();
     await this.victim[Symbol.asyncDispose]();
   }
+}
+
+/** The keys that `peer` has. */
+export async function keysOf(peer: Peer): Promise<readonly KeyInfo[]> {
+  const from = peer.mark;
+  peer.command({ cmd: "keys", id: "keys" });
+  return (await peer.event("keys", {}, 20_000, from)).keys as readonly KeyInfo[];
 }
