@@ -44,19 +44,39 @@ export const PATH_ATTACKS: readonly Attack<Scene>[] = [
     },
   },
   {
-    title: "a handshake with one changed bit in CAPS: both proofs fail",
+    title: "a handshake with one changed bit in the CAPS of either side is refused",
     outcome: "refused",
     play: async (scene) => {
+      // Where in a CAPS record, its head included; -1: the last one, of the X25519 key where there is one.
+      const places = { frameLimit: 11, credit: 15, capabilities: 19, nonce: 51, bootEpoch: 67, last: -1 };
+      const changes = (["dialler", "acceptor"] as const).flatMap((who) =>
+        Object.values(places).map((at) => ({ who, at })),
+      );
+      let dials = 0;
       await using middle = await relayTo(scene.victim.port, (came, from) => {
-        // The dialler's labels, limits, capabilities: here its boot epoch.
-        if (from === "dialler" && came.type === TYPE.CONTROL && came.payload[0] === OP.CAPS)
-          came.payload.writeUInt8(came.payload.readUInt8(67) ^ 1, 67);
+        if (came.type !== TYPE.CONTROL || came.payload[0] !== OP.CAPS) return came;
+        if (from === "dialler") dials++;
+        const change = changes[dials - 1];
+        if (change?.who !== from) return came;
+        const end = 4 + came.payload.readUInt16BE(2);
+        const at = change.at < 0 ? end - 1 : change.at;
+        came.payload.writeUInt8(came.payload.readUInt8(at) ^ 1, at);
         return came;
       });
-      await using honest = await sender(scene, middle.address);
-      const failed = await honest.event("dialFailed");
-      assert.equal(failed.cause, "ASOC_BAD_PROOF", String(failed.message));
-      assert.deepEqual(scene.victim.all("joined", { id: honest.id }), []);
+      const limits = { reconnectMinMs: 10, reconnectMaxMs: 20, reconnectCapMs: 20 };
+      await using honest = await Peer.start(scene.runtime, {
+        apiKey: scene.key,
+        community: COMMUNITY,
+        peers: [middle.address],
+        limits,
+      });
+      await honest.event("joined", { id: scene.victim.id });
+      const failed = honest.all("dialFailed");
+      assert.equal(failed.length, changes.length);
+      for (const [index, { cause, message }] of failed.entries())
+        assert.equal(cause, "ASOC_BAD_PROOF", `${JSON.stringify(changes[index])}: ${message}`);
+      await scene.says("joined", { id: honest.id });
+      assert.equal(scene.victim.all("joined", { id: honest.id }).length, 1, "what is not changed is let in");
       return "ASOC_BAD_PROOF";
     },
   },
