@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { Peer } from "../process/peer.ts";
+import type { Json } from "../support/process.ts";
 import { sha256, TYPE } from "../support/raw_peer.ts";
 import { OP, record, splitRecords, u32, u64 } from "../support/raw_x1.ts";
 import type { Attack } from "./attack.ts";
@@ -164,6 +165,57 @@ export const PATH_ATTACKS: readonly Attack<Scene>[] = [
       assert.equal(failed.code, "ASOC_DIGEST_MISMATCH");
       assert.deepEqual(scene.victim.all("tensor", { peer: honest.id }), []);
       return "ASOC_DIGEST_MISMATCH";
+    },
+  },
+  {
+    title:
+      "a KEY_NEW that was recorded on the path, and is put in there in place of a later one, changes no key",
+    outcome: "refused",
+    play: async (scene) => {
+      const code = "ASOC_BAD_KEY_RECORD";
+      let recorded: Buffer | undefined;
+      let sessions = 0;
+      /** The sessions in which it was put in: that of the rotation, and the next one. */
+      const playedIn = new Set<number>();
+      await using middle = await relayTo(scene.victim.port, (came, from) => {
+        if (came.type === TYPE.HELLO) sessions++;
+        if (from !== "acceptor" || came.type !== TYPE.CONTROL || came.payload[0] === OP.CAPS) return came;
+        const bringsKey = came.payload[0] === OP.KEY_NEW;
+        if (!recorded && bringsKey)
+          recorded = Buffer.from(came.payload); // the offer, which passes
+        else if (recorded && sessions < 3 && !playedIn.has(sessions) && (bringsKey || sessions === 2)) {
+          playedIn.add(sessions);
+          return { ...came, streamId: 0, payload: recorded };
+        }
+        return came;
+      });
+      await using honest = await sender(scene, middle.address);
+      await honest.event("joined", { id: scene.victim.id });
+      await scene.says("joined", { id: honest.id }); // it has read the proof, too
+      scene.victim.command({ cmd: "rotate", id: "recorded" });
+      /** Where in what it says: several events may have come together. */
+      let at = 0;
+      const says = async (kind: string, fields: Json) => {
+        at = honest.process.events.indexOf(await honest.event(kind, fields, 20_000, at)) + 1;
+      };
+      await says("left", { code });
+      await says("joined", { id: scene.victim.id });
+      honest.begin(scene.victim.id, { bytes: BYTES }); // so that the victim has something to say
+      await says("left", { code });
+      assert.deepEqual([...playedIn], [1, 2]);
+      const { switched, keyId, oldKeyId } = await scene.says("rotated", { id: "recorded" });
+      assert.equal(switched, true);
+      await says("joined", { id: scene.victim.id });
+      await honest.send(scene.victim.id, { bytes: BYTES });
+      // As far as it was told of the rotation, that has taken place, each step once; nothing else has become of any key.
+      const changes = honest.all("key").map((event) => `${event.change} ${event.keyId}`);
+      const steps = [`offered ${keyId}`, `current ${keyId}`, `limited ${oldKeyId}`];
+      assert.deepEqual(changes, steps.slice(0, Math.max(1, changes.length)));
+      for (const each of [scene.victim, scene.good]) {
+        each.command({ cmd: "revoke", keyId: String(keyId) });
+        await each.event("key", { change: "revoked", keyId });
+      }
+      return code;
     },
   },
 ];

@@ -8,6 +8,7 @@ import { FLOOD_ATTACKS } from "./flood_attacks.ts";
 import { GATEWAY_ATTACKS } from "./gateway_attacks.ts";
 import { HANDSHAKE_ATTACKS } from "./handshake_attacks.ts";
 import { PATH_ATTACKS } from "./path_attacks.ts";
+import { ROTATION_ATTACKS } from "./rotation_attacks.ts";
 import { SESSION_ATTACKS } from "./session_attacks.ts";
 
 interface Row {
@@ -20,6 +21,7 @@ interface Row {
 const ATTACKS = [
   ...HANDSHAKE_ATTACKS,
   ...SESSION_ATTACKS,
+  ...ROTATION_ATTACKS,
   ...PATH_ATTACKS,
   ...FLOOD_ATTACKS,
   ...GATEWAY_ATTACKS,

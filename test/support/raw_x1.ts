@@ -4,6 +4,7 @@
  */
 import { createHash, createHmac, randomBytes } from "node:crypto";
 import { accept, frame, freshId, freshSource, hello, RawPeer, TYPE } from "./raw_peer.ts";
+import { type ExchangeKey, exchanged } from "./raw_x25519.ts";
 
 export const OP = {
   CAPS: 0x01,
@@ -28,6 +29,9 @@ export const OP = {
 const NOTHING = Buffer.alloc(0);
 const HEADER_BYTES = 14;
 const KEY_TEXT_ID = "asoc/key id";
+/** Bits of CAPS. */
+const TENSORS = 1;
+const ROTATION = 2;
 
 function mac(key: string | Uint8Array, message: string | Uint8Array): Buffer {
   return createHmac("sha256", key).update(message).digest();
@@ -69,11 +73,13 @@ export interface CapsFields {
   readonly nonce?: Uint8Array;
   readonly initialCredit?: number;
   readonly bootEpoch?: number;
+  /** Bits; default: tensor streams. */
+  readonly capabilities?: number;
   /** Further bytes at the end: TLVs, or what is none. */
   readonly more?: Uint8Array;
 }
 
-/** A CAPS record that offers tensor streams and no X25519. */
+/** A CAPS record that offers tensor streams, and what `more` adds. */
 export function caps(fields: CapsFields): Buffer {
   const fixed = [
     Buffer.concat([
@@ -82,7 +88,7 @@ export function caps(fields: CapsFields): Buffer {
       u16(4096),
       u32(16 * 2 ** 20),
       u32(fields.initialCredit ?? 2 ** 20),
-      u32(1),
+      u32(fields.capabilities ?? TENSORS),
     ]),
     fields.id,
     fields.nonce ?? randomBytes(16),
@@ -107,18 +113,25 @@ export interface Handshake {
   readonly acceptorCaps: Buffer;
   /** SHA-256 of the acceptor's certificate, empty without TLS. */
   readonly tlsBinding: Buffer;
+  /** The result of X25519, where both sides have taken part. */
+  readonly sharedSecret?: Buffer | undefined;
 }
 
-/** The 32 bytes of a PROOF without X25519. */
+/** PRK, from which the proofs and what seals keys are made. */
+export function handshakeSecret({ key, diallerCaps, acceptorCaps, sharedSecret }: Handshake): Buffer {
+  const keyBytes = Buffer.from(key);
+  const shared = sharedSecret ?? NOTHING;
+  const salt = Buffer.concat([nonceOf(diallerCaps), nonceOf(acceptorCaps)]);
+  return mac(salt, Buffer.concat([u16(keyBytes.length), keyBytes, u16(shared.length), shared]));
+}
+
+/** The 32 bytes of a PROOF. */
 export function proof(handshake: Handshake, role: "dialler" | "acceptor"): Buffer {
-  const { key, helloFrame, acceptFrame, diallerCaps, acceptorCaps, tlsBinding } = handshake;
+  const { helloFrame, acceptFrame, diallerCaps, acceptorCaps, tlsBinding } = handshake;
   const frames = [helloFrame, acceptFrame, diallerCaps, acceptorCaps];
   const said = Buffer.concat([Buffer.from("asoc/x1"), ...frames, tlsBinding]);
   const th = createHash("sha256").update(said).digest();
-  const keyBytes = Buffer.from(key);
-  const salt = Buffer.concat([nonceOf(diallerCaps), nonceOf(acceptorCaps)]);
-  const prk = mac(salt, Buffer.concat([u16(keyBytes.length), keyBytes, u16(0)]));
-  const roleKey = mac(prk, Buffer.concat([Buffer.from(role), th, u8(1)]));
+  const roleKey = mac(handshakeSecret(handshake), Buffer.concat([Buffer.from(role), th, u8(1)]));
   return mac(roleKey, th);
 }
 
@@ -205,6 +218,8 @@ export interface X1Options {
   readonly source?: string;
   readonly initialCredit?: number;
   readonly bootEpoch?: number;
+  /** Offers X25519, and follows rotations. */
+  readonly exchange?: ExchangeKey;
 }
 
 /** One connection that is through the handshake of x1, as its dialler, and whose records and frames the test chooses. */
@@ -230,9 +245,11 @@ export class X1Peer implements Disposable {
     const id = options.id ?? freshX1Id();
     const raw = await RawPeer.connect(port, options.source ?? freshSource());
     const helloFrame = frame(TYPE.HELLO, 0, 0, hello(options.key, id));
-    const diallerCaps = caps({ ...options, id });
+    const { exchange } = options;
+    const offer = exchange ? { capabilities: TENSORS | ROTATION, more: exchange.tlv } : {};
+    const diallerCaps = caps({ ...options, ...offer, id });
     raw.send(Buffer.concat([helloFrame, frame(TYPE.CONTROL, 0, 0, diallerCaps)]));
-    const handshake = await hearAcceptor(raw, options.key, helloFrame, diallerCaps);
+    const handshake = await hearAcceptor(raw, options.key, helloFrame, diallerCaps, exchange);
     raw.send(frame(TYPE.CONTROL, 0, 1, record(OP.PROOF, proof(handshake, "dialler"))));
     return new X1Peer(raw, id, handshake, 2);
   }
@@ -310,6 +327,7 @@ export async function hearAcceptor(
   key: string,
   helloFrame: Buffer,
   diallerCaps: Buffer,
+  exchange?: ExchangeKey,
 ): Promise<Handshake> {
   const acceptFrame = await raw.take(30);
   const { type, payload } = await readFrame(raw);
@@ -317,7 +335,8 @@ export async function hearAcceptor(
   const capsBytes = 4 + payload.readUInt16BE(2);
   const acceptorCaps = payload.subarray(0, capsBytes);
   const { tlsBinding } = raw;
-  const handshake = { key, helloFrame, acceptFrame, diallerCaps, acceptorCaps, tlsBinding };
+  const sharedSecret = exchange && exchanged(exchange, acceptorCaps);
+  const handshake = { key, helloFrame, acceptFrame, diallerCaps, acceptorCaps, tlsBinding, sharedSecret };
   const theirs = payload.subarray(capsBytes + 4, capsBytes + 36);
   if (!theirs.equals(proof(handshake, "acceptor"))) throw new Error("the acceptor's proof does not hold");
   return handshake;
