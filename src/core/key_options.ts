@@ -38,7 +38,7 @@ export type KeyChange =
   | "replaced"
   | "refused";
 
-/** A key as the ring takes it. */
+/** A key as the ring takes it: a copy, also of a Buffer, whose slice() would share its memory. */
 export function entryOf({ key, ...rest }: KeyOptions): KeyEntry {
-  return { ...rest, key: typeof key === "string" ? utf8(key) : key?.slice() };
+  return { ...rest, key: typeof key === "string" ? utf8(key) : key && new Uint8Array(key) };
 }
