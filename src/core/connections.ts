@@ -40,6 +40,8 @@ export interface ConnectionsListener extends StreamsListener {
   keySeen(key: RingKey, peer: Peer): void;
   /** A connection rests on a key that holds no more. */
   keysChanged(): void;
+  /** A connection has ended that may have been the last one to need a key. */
+  keysUnused(): void;
 }
 
 export class Connections {
@@ -154,6 +156,11 @@ export class Connections {
     });
     if (renewed) this.#listener.changed();
     return againMs;
+  }
+
+  /** The keys that connections have begun with, and may need yet. */
+  keysInUse(): Uint8Array[] {
+    return [...this.#connections].flatMap(({ driver }) => driver.session.keys);
   }
 
   /** A beacon of `nodeId` was signed with `key`. */
@@ -299,6 +306,7 @@ export class Connections {
     } else if (target) this.dialling.failed(connection, target, error, nowMs);
     else this.accepting.failed(connection, error, nowMs);
     this.#draining.ended(connection, error, counters.payloadBytesOut);
+    this.#listener.keysUnused();
     this.#listener.changed();
     this.roads.changed();
   }

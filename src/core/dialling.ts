@@ -55,15 +55,17 @@ export class Dialling {
     try {
       const forbidden = this.#door.hostRefusal(address.host);
       if (forbidden) throw forbidden;
-      const { key } = this.#keys.dialling(target);
+      this.#keys.dialling(target); // throws where none holds
       const conn = await transport.dial(address, {
         timeoutMs: limits.dialTimeoutMs,
         signal: this.#dials.signal,
         tls: this.#config.tls,
       });
       if (this.#closing) return conn.abort();
+      let key: Uint8Array;
       try {
         checkDialled(conn, this.#config.tls, target.nodeId);
+        ({ key } = this.#keys.dialling(target)); // that of now: the one of before may be revoked, and overwritten
       } catch (error) {
         conn.abort();
         throw error;

@@ -99,7 +99,7 @@ export class KeyKeeper {
       this.#tools.changed("refused", { id, epoch }, peer, new RangeError("too many keys, or too often"));
       return this.#held();
     }
-    ring.add({ key: grant.key.slice(), state: "offered", epoch, notAfterMs: endMs }, unixMs);
+    ring.add({ key: new Uint8Array(grant.key), state: "offered", epoch, notAfterMs: endMs }, unixMs);
     const error = await this.#unsaved();
     if (error !== undefined) {
       ring.forget(id); // what is not written down may be gone tomorrow: no promise
@@ -138,8 +138,7 @@ export class KeyKeeper {
   async #commit(key: RingKey, endMs: number | undefined, peer: Peer): Promise<boolean> {
     const { ring, clock } = this.#tools;
     const unixMs = clock.unixMs();
-    const before = ring.snapshot();
-    const old = before.find(({ state }) => state === "current");
+    const old = ring.list(unixMs).find(({ state }) => state === "current");
     ring.setCurrent(key.id, unixMs, { notAfterMs: endMs, oldNotAfterMs: unixMs + DEFAULT_GRACE_MS });
     const error = await this.#unsaved();
     if (old) this.#demoted = { id: old.id, endMs: old.notAfterMs };

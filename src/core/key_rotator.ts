@@ -103,6 +103,8 @@ interface Follower {
 
 interface Run {
   readonly key: RingKey;
+  /** The one that signed until its commit. */
+  old: RingKey | undefined;
   readonly offerEndS: number;
   readonly followers: Map<string, Follower>;
   /** Connections on which the key was offered. */
@@ -155,6 +157,7 @@ export class KeyRotator {
     const followers = new Map<string, Follower>();
     const run: Run = {
       key: ring.find(id) as RingKey, // it was added
+      old: undefined,
       offerEndS,
       followers,
       offered: new WeakSet(),
@@ -174,7 +177,7 @@ export class KeyRotator {
         return { ...shown(old), switched: false, reason, keyId: id, epoch, peers: results(followers) };
       }
       await this.#commit(run, old, graceMs);
-      await this.#confirm(run, ring.find(old.id), signal);
+      await this.#confirm(run, run.old, signal);
       const ended = ring.find(old.id);
       return {
         ...shown(ended ?? old),
@@ -188,6 +191,12 @@ export class KeyRotator {
       signal?.removeEventListener("abort", wake);
       this.#run = undefined;
     }
+  }
+
+  /** Bytes of keys that are told yet, although they may have left the ring. */
+  get keysInUse(): Uint8Array[] {
+    const { key, old } = this.#run ?? {};
+    return [key, old].flatMap((each) => (each ? [each.key] : []));
   }
 
   /** KEY_ACK has come. */
@@ -302,8 +311,10 @@ export class KeyRotator {
       await this.#takeBack(run);
       throw error;
     }
+    for (const { key } of before) key.fill(0);
     run.committed = true;
-    this.#tell(run, ring.find(old.id));
+    run.old = ring.find(old.id);
+    this.#tell(run, run.old);
     this.#tools.switched(run.key);
   }
 

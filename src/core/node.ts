@@ -81,6 +81,7 @@ export class AsocNode {
     this.keys = new NodeKeys(runtime, config, {
       peers: () => this.#connections.keyPeers(),
       end: () => this.#connections?.endKeys(), // none yet while this is made
+      inUse: () => this.#connections?.keysInUse() ?? [],
       emit: (event) => this.#emit(event),
     });
     const access = new Access(config.access, limits.maxQuotaPeers, () => clock.nowMs());
@@ -94,6 +95,7 @@ export class AsocNode {
       keyNews: (from, event) => this.keys.handleNews(from, event),
       keySeen: (key, peer) => this.keys.handleSeen(key, peer),
       keysChanged: () => this.keys.look(),
+      keysUnused: () => this.keys.wipeUnused(),
       tapAsked: (peer, record) => this.#topics.handleTapAsked(peer, record),
     });
     this.#swarmLoop = new SwarmLoop(this.#swarm, clock, {

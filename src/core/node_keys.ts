@@ -18,6 +18,8 @@ interface Tools {
   readonly peers: () => readonly KeyPeer[];
   /** Ends what rests on keys that hold no more; returns in how many ms to look again. */
   readonly end: () => number | undefined;
+  /** Bytes of keys that connections may need yet. */
+  readonly inUse: () => readonly Uint8Array[];
   readonly emit: (event: NodeEvent) => void;
 }
 
@@ -121,7 +123,7 @@ export class NodeKeys {
    */
   async rotate(options: RotateOptions = {}): Promise<RotationReport> {
     if (this.#closed) throw new ClosedError("ASOC_CLOSED", "Cannot rotate: the node is closed");
-    return this.#rotator.rotate(options);
+    return this.#rotator.rotate(options).finally(() => this.wipeUnused());
   }
 
   /** @internal Something came on a connection. */
@@ -145,6 +147,12 @@ export class NodeKeys {
     this.#closed = true;
     this.#timer?.cancel();
     this.#rotator.close();
+  }
+
+  /** @internal Something that may have used a key has ended: what has left the ring and nothing needs is overwritten. */
+  wipeUnused(): void {
+    if (!this.ring.hasLeft) return;
+    this.ring.wipeLeft(new Set([...this.#tools.inUse(), ...this.#rotator.keysInUse]));
   }
 
   /** @internal Nothing is signed or read any more. */
@@ -195,10 +203,14 @@ export class NodeKeys {
   #look(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
-    if (this.#closed) return;
+    if (this.#closed) {
+      this.wipeUnused();
+      return;
+    }
     const { clock } = this.#runtime;
     this.#tellEnded(clock.unixMs());
     const againMs = this.#tools.end();
+    this.wipeUnused();
     const unixMs = clock.unixMs();
     const nextMs = this.ring.nextChangeMs(unixMs);
     if (againMs === undefined && nextMs === undefined) return;

@@ -7,6 +7,9 @@
  * No clock: whoever asks says what time it is, in milliseconds since 1970. Every change is whole or not at all: what
  * throws has changed nothing. No two keys have the same id, and at most MAX_KEYS_TRIED are of use at once, so that what a
  * stranger's message costs is bounded. Texts of errors name ids and never a key.
+ *
+ * Bytes of a key that has left the ring are overwritten as soon as its owner says that nothing uses them any more: a
+ * handshake that has begun with them goes on.
  */
 import { KEY_DRAIN_MS, MAX_KEYS_TRIED, MAX_RING_KEYS, MAX_ROTATED_KEY_BYTES } from "../limits.ts";
 import type { Crypto } from "../runtime.ts";
@@ -18,7 +21,7 @@ export type KeyState = "current" | "accepted" | "offered" | "revoked";
 
 /** One key as it is handed in. */
 export interface KeyEntry {
-  /** Secret. Undefined for a revoked one, of which the id is enough. */
+  /** Secret, and the ring's from now on: it is overwritten there. Undefined for a revoked one, of which the id is enough. */
   readonly key?: Uint8Array | undefined;
   /** 8 hex digits; made from the key where that is there. */
   readonly id?: string | undefined;
@@ -58,12 +61,14 @@ const NO_KEY = new Uint8Array(0);
 
 export class KeyRing {
   readonly #crypto: Crypto;
-  #keys: ReadonlyMap<string, RingKey>;
+  #keys: ReadonlyMap<string, RingKey> = new Map();
+  /** Bytes of keys that have left, and may be in use yet. */
+  readonly #left = new Set<Uint8Array>();
 
   /** Throws RangeError on keys that cannot be together. */
   constructor(entries: readonly KeyEntry[], crypto: Crypto, unixMs: number) {
     this.#crypto = crypto;
-    this.#keys = this.#checked(
+    this.#become(
       entries.map((entry) => this.#made(entry)),
       unixMs,
     );
@@ -139,9 +144,14 @@ export class KeyRing {
     return next;
   }
 
-  /** Everything, secrets too, for whoever keeps it. */
+  /** Everything, secrets too, for whoever keeps it: the bytes are copies. */
   snapshot(): readonly RingKey[] {
-    return [...this.#keys.values()].sort(byRank);
+    return [...this.#keys.values()].sort(byRank).map((key) => ({ ...key, key: new Uint8Array(key.key) }));
+  }
+
+  /** Keys have left whose bytes are there yet. */
+  get hasLeft(): boolean {
+    return this.#left.size > 0;
   }
 
   // --- changes
@@ -150,6 +160,16 @@ export class KeyRing {
   wipe(): void {
     for (const { key } of this.#keys.values()) key.fill(0);
     this.#keys = new Map();
+    this.wipeLeft(new Set());
+  }
+
+  /** Overwrites the bytes of keys that have left, but those that are in use: the very arrays, not others of the same bytes. */
+  wipeLeft(inUse: ReadonlySet<Uint8Array>): void {
+    for (const key of this.#left) {
+      if (inUse.has(key)) continue;
+      key.fill(0);
+      this.#left.delete(key);
+    }
   }
 
   /** Adds a key; one that is current takes the place of the one that was. Returns its id. Throws RangeError. */
@@ -163,7 +183,7 @@ export class KeyRing {
     const others = [...this.#keys.values()].map((key) =>
       made.state === "current" && key.state === "current" ? { ...key, state: "accepted" as const } : key,
     );
-    this.#keys = this.#checked([...others, made], unixMs);
+    this.#become([...others, made], unixMs);
     return made.id;
   }
 
@@ -185,7 +205,7 @@ export class KeyRing {
       if (key.state !== "current") return key;
       return { ...key, state: "accepted", notAfterMs: earlier(key.notAfterMs, oldNotAfterMs) };
     });
-    this.#keys = this.#checked(changed, unixMs);
+    this.#become(changed, unixMs);
   }
 
   /** Sets a key's end; undefined: none. Throws RangeError. */
@@ -193,7 +213,7 @@ export class KeyRing {
     const known = this.#known(id);
     if (known.state === "revoked") throw new RangeError(`keys: ${id} was revoked`);
     const changed = [...this.#keys.values()].map((key) => (key === known ? { ...key, notAfterMs } : key));
-    this.#keys = this.#checked(changed, unixMs);
+    this.#become(changed, unixMs);
   }
 
   /** Ends a key for good: its id stays, so that nobody brings it back. Throws RangeError on the last one that can sign. */
@@ -203,22 +223,27 @@ export class KeyRing {
     if (known.state !== "offered" && this.signers(unixMs).every((key) => key === known))
       throw new RangeError(`keys: cannot revoke ${id}: no other key could sign; add one first`);
     const revoked: RingKey = { ...known, key: NO_KEY, state: "revoked" };
-    this.#keys = this.#checked([...[...this.#keys.values()].filter((key) => key !== known), revoked], unixMs);
+    this.#become([...[...this.#keys.values()].filter((key) => key !== known), revoked], unixMs);
   }
 
   /** Takes an offered key out, as if it had never come. False where there is none with that id. */
   forget(id: string): boolean {
-    if (this.#keys.get(id)?.state !== "offered") return false;
+    const known = this.#keys.get(id);
+    if (known?.state !== "offered") return false;
     const rest = new Map(this.#keys);
     rest.delete(id);
     this.#keys = rest;
+    this.#left.add(known.key);
     return true;
   }
 
   /** Puts others in place of all. Throws RangeError. */
   replace(entries: readonly KeyEntry[], unixMs: number): void {
     const made = entries.map((entry) => this.#made(entry));
-    this.#keys = this.#checked(made, unixMs);
+    // A key that stays keeps its array, in which connections have it; the copy that came is of no use.
+    const next = made.map((one) => ({ ...one, key: this.entryOf(one.key)?.key ?? one.key }));
+    this.#become(next, unixMs);
+    for (const [index, { key }] of made.entries()) if (key !== next[index]?.key) this.#left.add(key);
   }
 
   /** Whether one more key of use can be taken. */
@@ -256,6 +281,14 @@ export class KeyRing {
     if (notBeforeMs !== undefined && notAfterMs !== undefined && notBeforeMs >= notAfterMs)
       throw new RangeError(`keys: ${id} ends before it begins`);
     return { id, key, state, epoch: checkEpoch(epoch), notBeforeMs, notAfterMs };
+  }
+
+  #become(keys: readonly RingKey[], unixMs: number): void {
+    const next = this.#checked(keys, unixMs);
+    const stays = new Set([...next.values()].map(({ key }) => key));
+    for (const { key } of [...this.#keys.values(), ...keys])
+      if (key.length > 0 && !stays.has(key)) this.#left.add(key);
+    this.#keys = next;
   }
 
   /** What is long past its end goes; then the rules of the whole ring. */

@@ -56,6 +56,11 @@ export class Handshake {
   get key(): Uint8Array {
     return this.#key;
   }
+  /** The keys that it signs or checks with yet: before HELLO an acceptor has a choice. */
+  get keys(): readonly Uint8Array[] {
+    const { role, key, otherKeys = [] } = this.#config;
+    return role === "acceptor" && !this.#helloId ? [key, ...otherKeys] : [this.#key];
+  }
   /** What seals keys; undefined before both proofs, and without a key exchange. */
   get rotationKeys(): RotationKeys | undefined {
     return this.#negotiation?.rotationKeys;

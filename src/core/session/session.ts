@@ -114,6 +114,10 @@ export class Session {
   get key(): Uint8Array {
     return this.#handshake.key;
   }
+  /** The keys that this connection may need yet. */
+  get keys(): readonly Uint8Array[] {
+    return this.#handshake.keys;
+  }
   /** What KEY_NEW and KEY_ACK go through; undefined before both proofs, and without a key exchange. */
   get keyChannel(): KeyChannel | undefined {
     return this.#records.keys;

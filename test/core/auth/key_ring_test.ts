@@ -13,6 +13,8 @@ const NOW_MS = 1_800_000_000_000;
 const ringOf = (...entries: KeyEntry[]) => new KeyRing(entries, crypto, NOW_MS);
 const idOf = (text: string) => toHex(keyId(utf8(text), crypto));
 const key = (text: string, rest: Omit<KeyEntry, "key"> = {}): KeyEntry => ({ key: utf8(text), ...rest });
+/** Overwritten. */
+const isWiped = (bytes: Uint8Array) => bytes.every((byte) => byte === 0);
 const ids = (keys: readonly { readonly id: string }[]) => keys.map(({ id }) => id);
 
 test("the current key signs, and every key that holds is believed", () => {
@@ -189,4 +191,66 @@ test("whatever is done to a ring: one current key at most, few that hold, and wh
     }),
     { numRuns: 300 },
   );
+});
+
+test("wipeLeft() overwrites the bytes of a key that was revoked, taken back, replaced or is long past its end", () => {
+  const bytes = {
+    revoked: utf8("revoked"),
+    offered: utf8("offered"),
+    ended: utf8("ended"),
+    gone: utf8("gone"),
+  };
+  const stays = utf8("stays");
+  const ring = ringOf(
+    { key: stays, state: "current" },
+    { key: bytes.revoked },
+    { key: bytes.offered, state: "offered", epoch: 1 },
+  );
+  ring.revoke(idOf("revoked"), NOW_MS);
+  ring.forget(idOf("offered"));
+  ring.add({ key: bytes.ended, notAfterMs: NOW_MS + 1 }, NOW_MS);
+  ring.add({ key: bytes.gone }, NOW_MS + 24 * 3_600_000);
+  assert.equal(ring.find(idOf("ended")), undefined);
+  ring.replace([{ key: stays.slice(), state: "current" }], NOW_MS);
+  assert.ok(
+    Object.values(bytes).every((one) => !isWiped(one)),
+    "somebody may use them yet",
+  );
+  ring.wipeLeft(new Set());
+  for (const [why, one] of Object.entries(bytes)) assert.ok(isWiped(one), why);
+  assert.deepEqual(stays, utf8("stays"));
+  assert.equal(ring.find(idOf("stays"))?.key, stays);
+  assert.equal(ring.hasLeft, false);
+});
+
+test("wipeLeft() leaves what is in use, and overwrites it once it is not", () => {
+  const [one, two] = [utf8("one"), utf8("two")];
+  const ring = ringOf({ key: one }, { key: two }, key("three", { state: "current" }));
+  ring.revoke(idOf("one"), NOW_MS);
+  ring.revoke(idOf("two"), NOW_MS);
+  ring.wipeLeft(new Set([one]));
+  assert.deepEqual([one, isWiped(two), ring.hasLeft], [utf8("one"), true, true]);
+  ring.wipeLeft(new Set());
+  assert.ok(isWiped(one));
+});
+
+test("replace() leaves a key that stays in its array, and wipeLeft() overwrites the one that came", () => {
+  const [was, came] = [utf8("a"), utf8("a")];
+  const ring = ringOf({ key: was, state: "current" });
+  ring.replace([{ key: came, state: "current", epoch: 1 }], NOW_MS);
+  ring.wipeLeft(new Set());
+  assert.deepEqual([was, isWiped(came)], [utf8("a"), true]);
+  assert.equal(ring.find(idOf("a"))?.key, was);
+});
+
+test("what throws wipes nothing, and snapshot() gives copies", () => {
+  const bytes = utf8("a");
+  const ring = ringOf({ key: bytes, state: "current" });
+  assert.throws(() => ring.replace([key("b", { state: "current" }), key("c", { state: "current" })], NOW_MS));
+  const [copy] = ring.snapshot();
+  copy?.key.fill(0);
+  ring.wipeLeft(new Set());
+  assert.deepEqual(ring.find(idOf("a"))?.key, utf8("a"));
+  ring.wipe();
+  assert.ok(isWiped(bytes));
 });
