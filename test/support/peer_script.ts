@@ -10,6 +10,7 @@
  *   hold { peer }                                            tensors of that peer are never released from now on
  *   release                                                  what was held is released, and nothing is held any more
  *   rotate { id, options }   revoke { keyId }   keys { id }  prints rotated; keys
+ *   endKey { keyId, inMs }                                   sets the end of a key
  *   addPeer { address }   peers   stats { id }   close   abort
  * A tensor whose topic begins with "chunks/" is read chunk by chunk, any other one is assembled.
  */
@@ -64,6 +65,7 @@ export type Command =
   | { readonly cmd: "stats" | "keys"; readonly id: string }
   | { readonly cmd: "rotate"; readonly id: string; readonly options?: RotateOptions }
   | { readonly cmd: "revoke"; readonly keyId: string }
+  | { readonly cmd: "endKey"; readonly keyId: string; readonly inMs: number }
   | { readonly cmd: "addPeer"; readonly address: string };
 
 const MiB = 1024 * 1024;
@@ -254,6 +256,8 @@ async function run(command: Command): Promise<void> {
       );
     case "revoke":
       return node.keys.revoke(command.keyId);
+    case "endKey":
+      return node.keys.setEnd(command.keyId, Date.now() + command.inMs);
     case "keys":
       return print("keys", { id: command.id, keys: node.keys.list() });
     case "peers":
