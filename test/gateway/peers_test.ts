@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { after, before, describe, test } from "node:test";
-import { type AsocNode, join, type TensorDescription } from "../../src/mod.ts";
+import { type AsocNode, type JoinOptions, join, type TensorDescription } from "../../src/mod.ts";
 import { PythonPeer } from "../interop/v01_python.ts";
 import { RUNTIMES } from "../support/process.ts";
 import { EventReader, GatewayPair, getJson, metric, type SseEvent, until } from "./pair.ts";
@@ -31,8 +31,14 @@ for (const runtime of RUNTIMES) {
     });
     after(() => pair[Symbol.asyncDispose]());
 
-    const joins = async (apiKey = pair.key): Promise<AsocNode> =>
-      join({ apiKey, host: "127.0.0.1", peers: [pair.near.address], discovery: false });
+    const joins = async (options: Partial<JoinOptions> = {}): Promise<AsocNode> =>
+      join({
+        apiKey: pair.key,
+        host: "127.0.0.1",
+        peers: [pair.near.address],
+        discovery: false,
+        ...options,
+      });
     const connected = (id: string) =>
       until(
         async () => (await getJson(`${near}/v1/peers`)) as { peers: { id: string }[] },
@@ -112,7 +118,7 @@ for (const runtime of RUNTIMES) {
       const left = await heard("left");
       assert.equal((left.data.peer as { id: string }).id, third.id);
       assert.ok(String(left.data.reason).length > 0);
-      await using stranger = await joins(randomBytes(32).toString("hex"));
+      await using stranger = await joins({ apiKey: randomBytes(32).toString("hex") });
       assert.ok(stranger.id);
       const { data } = await events.next(({ event }) => event === "refused");
       assert.match(String(data.address), /^127\.0\.0\.1:\d+$/);
@@ -120,7 +126,7 @@ for (const runtime of RUNTIMES) {
     });
 
     test("metrics are those of the node: frames, payload, and streams that wait for credit", async () => {
-      await using third = await joins();
+      await using third = await joins({ limits: { initialCreditBytes: 64 * 1024 } });
       await connected(third.id);
       const value = (name: string) => metric(near, `${name}\\{direction="out"\\}`);
       const [frames, payload] = [await value("frames_total"), await value("payload_bytes_total")];
