@@ -171,7 +171,7 @@ export const FLOOD_ATTACKS: readonly Attack<Scene>[] = [
     title: "a flood of connections is turned away, and costs bounded memory",
     outcome: "bounded",
     play: async (scene) => {
-      const before = scene.residentBytes();
+      const before = await scene.heldBytes();
       const open: RawPeer[] = [];
       let turnedAway = 0;
       for (let each = 0; each < FLOOD_CONNECTIONS; each++) {
@@ -185,7 +185,7 @@ export const FLOOD_ATTACKS: readonly Attack<Scene>[] = [
       const { refusedConnections } = await scene.victim.statsUntil(
         (stats) => refusals(stats) + turnedAway >= FLOOD_CONNECTIONS - 100,
       );
-      assert.ok(scene.residentBytes() - before < SLACK_BYTES);
+      assert.ok((await scene.heldBytes()) - before < SLACK_BYTES);
       for (const raw of open) raw[Symbol.dispose]();
       await scene.victim.statsUntil((stats) => Number(stats.connections) <= 2);
       return Object.keys(refusedConnections as Json).join(", ");
@@ -280,11 +280,11 @@ export const FLOOD_ATTACKS: readonly Attack<Scene>[] = [
     outcome: "bounded",
     notOverTls: "beacons are outside of it",
     play: async (scene) => {
-      const before = scene.residentBytes();
+      const before = await scene.heldBytes();
       const named = await counted(scene, "addressRate", 100, async (from) => {
         for (let each = 0; each < FLOOD_BEACONS; each++) await from.send(made(scene), scene.beaconPort);
       });
-      assert.ok(scene.residentBytes() - before < SLACK_BYTES);
+      assert.ok((await scene.heldBytes()) - before < SLACK_BYTES);
       return named;
     },
   },
@@ -293,12 +293,12 @@ export const FLOOD_ATTACKS: readonly Attack<Scene>[] = [
     outcome: "bounded",
     notOverTls: "beacons are outside of it",
     play: async (scene) => {
-      const before = scene.residentBytes();
+      const before = await scene.heldBytes();
       const named = await counted(scene, "signature", 100, async (from) => {
         for (let each = 0; each < FLOOD_BEACONS; each++)
           await from.send(made(scene, { key: OTHER_KEY }), scene.beaconPort);
       });
-      assert.ok(scene.residentBytes() - before < SLACK_BYTES);
+      assert.ok((await scene.heldBytes()) - before < SLACK_BYTES);
       return named;
     },
   },

@@ -91,8 +91,9 @@ export class Scene implements AsyncDisposable {
     return this.victim.event(kind, fields, 15_000, from);
   }
 
-  /** Resident memory of the victim, from the kernel. */
-  residentBytes(): number {
+  /** Resident memory of the victim without its garbage, from the kernel. */
+  async heldBytes(): Promise<number> {
+    await this.victim.collect();
     const status = readFileSync(`/proc/${this.victim.pid}/status`, "utf8");
     return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) * 1024;
   }

@@ -21,10 +21,8 @@ const KiB = 1024;
 const MiB = 1024 * KiB;
 /** The node's credit for a new stream (initialCreditBytes). */
 const CREDIT_BYTES = 4 * MiB;
-/** More than a runtime's memory varies by anyway; far less than what is announced or sent here. */
-const SLACK_BYTES = 96 * MiB;
-/** Within this more memory than that has to come back. */
-const GARBAGE_MS = 10_000;
+/** V8 keeps some 100 MiB of young generation that is empty again, and more on a busy machine; far less than what is announced or answered here. */
+const SLACK_BYTES = 192 * MiB;
 
 const NOBODY_KNOWS = 0x7e;
 
@@ -45,16 +43,10 @@ async function lives(scene: Scene, peer: X1Peer, streamId: number): Promise<void
 }
 
 async function staysSmall(scene: Scene, run: () => Promise<void>): Promise<void> {
-  const before = scene.residentBytes();
+  const before = await scene.heldBytes();
   await run();
-  // What TLS has decrypted is garbage, and goes when the runtime collects it, which traffic makes it do; what is held stays.
-  const untilMs = performance.now() + GARBAGE_MS;
-  for (;;) {
-    const grown = scene.residentBytes() - before;
-    if (grown < SLACK_BYTES) return;
-    assert.ok(performance.now() < untilMs, `grew by ${grown} bytes`);
-    await scene.goesOn();
-  }
+  const grown = (await scene.heldBytes()) - before;
+  assert.ok(grown < SLACK_BYTES, `grew by ${grown} bytes`);
 }
 
 export const SESSION_ATTACKS: readonly Attack<Scene>[] = [

@@ -123,6 +123,14 @@ export class Peer implements AsyncDisposable {
     return this.event("stats", { id }, 20_000, from);
   }
 
+  /** Collects its garbage. */
+  async collect(): Promise<void> {
+    const id = `collect ${nextId++}`;
+    const from = this.mark;
+    this.command({ cmd: "collect", id });
+    await this.event("collected", { id }, 20_000, from);
+  }
+
   /** Its counters, once `accept` is content with them. */
   async statsUntil(accept: (stats: Json) => boolean, timeoutMs = 10_000): Promise<Json> {
     const deadline = performance.now() + timeoutMs;

@@ -31,6 +31,7 @@ import {
   type TensorBytes,
 } from "../../src/mod.ts";
 
+import { collectGarbage } from "./collect_garbage.ts";
 /** What `send` takes; the tensor's content follows from `seed` and `bytes`. */
 export interface SendCommand {
   readonly cmd: "send";
@@ -62,7 +63,7 @@ export type Command =
   | SendCommand
   | { readonly cmd: "stop" | "go" | "release" | "peers" | "close" | "abort" }
   | { readonly cmd: "hold"; readonly peer: string }
-  | { readonly cmd: "stats" | "keys"; readonly id: string }
+  | { readonly cmd: "stats" | "keys" | "collect"; readonly id: string }
   | { readonly cmd: "rotate"; readonly id: string; readonly options?: RotateOptions }
   | { readonly cmd: "revoke"; readonly keyId: string }
   | { readonly cmd: "endKey"; readonly keyId: string; readonly inMs: number }
@@ -266,6 +267,9 @@ async function run(command: Command): Promise<void> {
       const refusedBeacons = Object.fromEntries(node.stats.refusedBeacons);
       return print("stats", { ...node.stats, refusedBeacons, id: command.id });
     }
+    case "collect":
+      collectGarbage();
+      return print("collected", { id: command.id });
     default:
       return close(command.cmd);
   }
