@@ -119,15 +119,18 @@ for (const step of RUNTIMES.keys()) {
     }));
 }
 
+/** All of it may go without a word of the receiver's. */
+const CREDITED_BYTES = 4 * MiB;
+
 for (const to of RUNTIMES) {
   const from = NEXT[to];
 
   test(`kill -9 of a receiver on ${to} that had all of it and could not say so: ${from} says ASOC_OUTCOME_UNKNOWN`, async () => {
     await using scene = await Scene.make(from, to);
     const first = scene.receiver;
-    const tensor = scene.ship(8 * MiB);
+    const tensor = scene.ship(CREDITED_BYTES);
     await scene.relay.cutAfter(2 * MiB, "deaf");
-    await first.event("tensor", { bytes: 8 * MiB });
+    await first.event("tensor", { bytes: CREDITED_BYTES });
     const successor = await scene.restartReceiver();
     const failed = await tensor.failed();
     assert.equal(failed.code, "ASOC_OUTCOME_UNKNOWN", String(failed.message));
@@ -144,9 +147,9 @@ for (const to of RUNTIMES) {
     await using scene = await Scene.make(from, to);
     for (const how of ["reset", "fin"] as const) {
       const mark = scene.receiver.mark;
-      const tensor = scene.ship(8 * MiB);
+      const tensor = scene.ship(CREDITED_BYTES);
       await scene.relay.cutAfter(2 * MiB, "deaf");
-      await scene.receiver.event("tensor", { bytes: 8 * MiB }, 20_000, mark);
+      await scene.receiver.event("tensor", { bytes: CREDITED_BYTES }, 20_000, mark);
       scene.relay.cut(how);
       assert.deepEqual(await tensor.delivered(), [1]);
       await noMemoryIsHeld(scene.receiver, scene.sender);
