@@ -110,7 +110,7 @@ async function underReno(rounds: number, skipped: Set<string>): Promise<Bulk | u
 const bulkOptions = (rounds: number) => ({
   rounds,
   peerRounds: Math.min(rounds, full ? PEER_ROUNDS : 1),
-  tensors: full ? 17 : 9,
+  tensors: 17,
 });
 
 async function sectionOf(part: Part, rounds: number): Promise<Section> {
