@@ -33,7 +33,7 @@ const ATTACKS: readonly Attack[] = [
   { name: "parts", says: "a peer sends a tensor in parts of one byte, 5,000 a second" },
   {
     name: "slow x1",
-    says: "32 proven peers open tensors of 1 GiB, announce what the credit allows, and send a byte 20 times a second",
+    says: "32 proven peers open tensors of 1 GiB, announce 256 KiB of them, and send a byte 20 times a second",
   },
   { name: "frames", says: "a proven peer sends frames of one byte, as many as its credit allows" },
   { says: "a peer's tensors are never released, and it goes on sending" },

@@ -31,7 +31,8 @@ const SLOW_PEERS = 32;
 const SLOW_EVERY_MS = 50;
 const PARTS_PER_SECOND = 5000;
 const STREAM = 1;
-const INITIAL_CREDIT_BYTES = 256 * 1024;
+/** Less than what any connection may bring at once. */
+const ANNOUNCED_BYTES = 256 * 1024;
 /** Frames of one write. */
 const BLOCK = 2048;
 const AGAIN_MS = 1000;
@@ -133,7 +134,7 @@ async function sendFrames(target: Target): Promise<void> {
     });
     return;
   }
-  let limit = INITIAL_CREDIT_BYTES;
+  let limit = ANNOUNCED_BYTES;
   let wake = () => {};
   void (async () => {
     for (;;) {
@@ -167,7 +168,7 @@ async function attack(name: AttackName, target: Target): Promise<void> {
       const peers = await slowPeers(() => openX1(target, 1024 * MiB));
       return drip(
         peers.map(({ raw }) => raw),
-        INITIAL_CREDIT_BYTES,
+        ANNOUNCED_BYTES,
       );
     }
     case "frames":
