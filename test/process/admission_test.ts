@@ -59,10 +59,14 @@ for (const runtime of RUNTIMES) {
   });
 
   row("idle sockets in all 64 places do not keep a real peer out: the oldest makes way", async (victim) => {
+    using all = new DisposableStack();
     const idle: RawPeer[] = [];
+    // No more than there are places: one that comes within 300 ms of a full house is refused, and is not what is tested here.
     for (let address = 0; address < 4; address++) {
       const source = freshSource();
-      for (let each = 0; each < 20; each++) idle.push(await RawPeer.connect(victim.port, source));
+      for (let each = 0; each < 16; each++) {
+        idle.push(all.use(await RawPeer.connect(victim.port, source)));
+      }
     }
     await delay(500); // a handshake has 300 ms to itself: time is what is tested
     const startedMs = performance.now();
@@ -71,7 +75,7 @@ for (const runtime of RUNTIMES) {
     await victim.peer.event("refused", { code: "ASOC_ADMISSION" });
     assert.equal((await idle[0]?.ends())?.length, 0);
     assert.ok(idle.filter((raw) => raw.ended).length < idle.length / 2);
-    for (const raw of idle) raw[Symbol.dispose]();
+    all.dispose();
     await victim.peer.statsUntil((stats) => Number(stats.connections) <= 2);
   });
 
