@@ -83,6 +83,8 @@ export class Acknowledgements {
     for (const stream of this.#unconfirmed) {
       const { id, receivedBytes, transferId } = stream;
       if (this.#open.get(id) !== stream || receivedBytes <= stream.ackedBytes) continue;
+      // All of it is here: CLOSE, END and "verified" follow at once.
+      if (receivedBytes === stream.description.totalBytes) continue;
       stream.ackedBytes = receivedBytes;
       this.#say(id, { kind: "ack", transferId, contiguousBytes: receivedBytes, level: "received" });
     }

@@ -1,7 +1,7 @@
 /** The receiving side of tensor streams: what it grants, confirms and refuses. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CONNECTION_CREDIT_FACTOR, DEFAULT_LIMITS, KiB } from "../../../src/core/limits.ts";
+import { CONNECTION_CREDIT_FACTOR, DEFAULT_LIMITS, KiB, MiB } from "../../../src/core/limits.ts";
 import { BufferPool } from "../../../src/core/tensor/buffer_pool.ts";
 import { StreamCode } from "../../../src/core/wire/records/reset.ts";
 import { patternBytes } from "../../support/core_crypto.ts";
@@ -22,6 +22,22 @@ test("InboundTensors confirms the small rests of many streams: none is held back
   pair.run();
   assert.ok(pair.acceptor.said("ack").length >= 20);
   for (const { promisedBytes } of streams) assert.equal(promisedBytes, 256 * KiB);
+});
+
+test("InboundTensors confirms a tensor in its midst, and one whose last byte is here only as verified", () => {
+  const pair = new TensorPair({ limits: { ...DEFAULT_LIMITS, ackBytes: 2 * MiB } });
+  pair.dialler.send(patternBytes(5 * MiB));
+  pair.dialler.send(patternBytes(4 * MiB));
+  pair.run();
+  const acks = pair.acceptor.said("ack").map((ack) => [ack.streamId, ack.level, ack.contiguousBytes / MiB]);
+  const last = acks.filter(([, level]) => level === "verified");
+  assert.deepEqual(last.sort(), [
+    [1, "verified", 5],
+    [3, "verified", 4],
+  ]);
+  const midst = acks.filter(([, level]) => level === "received");
+  assert.ok(midst.length >= 3, "there were several rounds");
+  for (const [id, , mebibytes] of midst) assert.ok(Number(mebibytes) < (id === 1 ? 5 : 4), `${acks}`);
 });
 
 test("InboundTensors grants the connection's credit anew when whole tensors are taken out of its window", () => {
