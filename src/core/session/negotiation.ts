@@ -24,7 +24,7 @@ import { equalBytes } from "../wire/bytes.ts";
 import { encodeHeader, FrameType, HEADER_BYTES } from "../wire/header.ts";
 import { formatNodeId } from "../wire/node_id.ts";
 import { Capability, type CapsRecord, EXT_VERSION, NONCE_BYTES } from "../wire/records/caps.ts";
-import type { RawRecord } from "../wire/records/framing.ts";
+import { type RawRecord, wholeRecord } from "../wire/records/framing.ts";
 import { encodeRecord } from "../wire/records/records.ts";
 import { checkIdentity } from "./identity.ts";
 
@@ -184,7 +184,7 @@ export class Negotiation {
       );
     }
     this.#claimed = caps;
-    const theirs = raw.bytes.slice();
+    const theirs = wholeRecord(raw).slice();
     const dials = role === "dialler";
     const th = transcriptHash(
       {

@@ -57,23 +57,23 @@ export class FieldReader {
   }
 
   u8(field: string): number {
-    return this.view(field, 1)[0] as number;
+    return this.#bytes[this.#take(field, 1)] as number;
   }
 
   u16(field: string): number {
-    const bytes = this.view(field, 2);
-    return ((bytes[0] as number) << 8) | (bytes[1] as number);
+    const at = this.#take(field, 2);
+    return ((this.#bytes[at] as number) << 8) | (this.#bytes[at + 1] as number);
   }
 
   u32(field: string): number {
-    return readU32(this.view(field, 4), 0);
+    return readU32(this.#bytes, this.#take(field, 4));
   }
 
   /** Throws ASOC_RECORD_LIMIT over 2^53 - 1. */
   u64(field: string): number {
-    const bytes = this.view(field, 8);
-    const high = readU32(bytes, 0);
-    const low = readU32(bytes, 4);
+    const at = this.#take(field, 8);
+    const high = readU32(this.#bytes, at);
+    const low = readU32(this.#bytes, at + 4);
     if (high > MAX_SAFE_HIGH) {
       const got = (BigInt(high) << 32n) | BigInt(low);
       throw overLimit(this.#what, field, Number.MAX_SAFE_INTEGER, got.toString());
@@ -83,19 +83,17 @@ export class FieldReader {
 
   /** A u64 whose all-ones value means that there is none: undefined. */
   u64OrNone(field: string): number | undefined {
-    const bytes = this.#bytes.subarray(this.#at, this.#at + 8);
-    if (bytes.length === 8 && readU32(bytes, 0) === ALL_ONES && readU32(bytes, 4) === ALL_ONES) {
-      this.#at += 8;
-      return undefined;
-    }
+    const at = this.#take(field, 8);
+    const isNone = readU32(this.#bytes, at) === ALL_ONES && readU32(this.#bytes, at + 4) === ALL_ONES;
+    if (isNone) return undefined;
+    this.#at = at;
     return this.u64(field);
   }
 
   /** Two's complement. Throws ASOC_RECORD_LIMIT where the magnitude is over 2^53 - 1. */
   i64(field: string): number {
-    const bytes = this.view(field, 8);
-    const high = readU32(bytes, 0) | 0;
-    const value = high * TWO_32 + readU32(bytes, 4);
+    const at = this.#take(field, 8);
+    const value = (readU32(this.#bytes, at) | 0) * TWO_32 + readU32(this.#bytes, at + 4);
     if (!Number.isSafeInteger(value)) {
       throw overLimit(this.#what, field, Number.MAX_SAFE_INTEGER, `about ${value}`);
     }
@@ -117,6 +115,7 @@ export class FieldReader {
   text(field: string, byteCount: number, maxBytes: number, minBytes = 0): string {
     if (byteCount > maxBytes) throw overLimit(this.#what, `${field} bytes`, maxBytes, byteCount);
     if (byteCount < minBytes) throw this.bad(field, `at least ${minBytes} bytes`, byteCount);
+    if (byteCount === 0) return "";
     const text = decodeUtf8(this.view(field, byteCount));
     if (text === undefined) throw this.bad(field, "UTF-8", "other bytes");
     return text;
@@ -129,11 +128,8 @@ export class FieldReader {
 
   /** The next bytes, not copied: valid while the frame is. */
   view(field: string, byteCount: number): Uint8Array {
-    if (byteCount > this.remaining) {
-      throw this.bad(field, `${byteCount} bytes at byte ${this.#at}`, `${this.remaining}`);
-    }
-    this.#at += byteCount;
-    return this.#bytes.subarray(this.#at - byteCount, this.#at);
+    const at = this.#take(field, byteCount);
+    return this.#bytes.subarray(at, at + byteCount);
   }
 
   /** A record of fixed length has no more fields than those that were read. */
@@ -144,5 +140,15 @@ export class FieldReader {
   /** The error for a field that breaks a rule of its own; the caller throws it. */
   bad(field: string, expected: string, got: string | number): ProtocolError {
     return badRecord(this.#what, field, expected, got);
+  }
+
+  /** Where the next `byteCount` bytes begin, which are read now. No view is made of them: a record has a dozen numbers. */
+  #take(field: string, byteCount: number): number {
+    const at = this.#at;
+    if (byteCount > this.#bytes.length - at) {
+      throw this.bad(field, `${byteCount} bytes at byte ${at}`, `${this.remaining}`);
+    }
+    this.#at = at + byteCount;
+    return at;
   }
 }

@@ -14,13 +14,17 @@ import { opName, RecordOp } from "./ops.ts";
 export const RECORD_HEADER_BYTES = 4;
 const CRITICAL = 0x01;
 
-/** A record as it lies in its payload. Both parts are views: valid while the frame's memory is. */
+/** A record as it lies in its payload. Its body is a view: valid while the frame's memory is. */
 export interface RawRecord {
   readonly op: number;
   readonly critical: boolean;
   readonly body: Uint8Array;
-  /** From op to the end of the body: what the proof covers. */
-  readonly bytes: Uint8Array;
+}
+
+/** From op to the end of the body, a view too: what the proof covers. */
+export function wholeRecord({ body }: RawRecord): Uint8Array {
+  const { buffer, byteOffset, length } = body;
+  return new Uint8Array(buffer, byteOffset - RECORD_HEADER_BYTES, RECORD_HEADER_BYTES + length);
 }
 
 /**
@@ -59,7 +63,6 @@ export function splitRecords(payload: Uint8Array): RawRecord[] {
       op,
       critical: ((payload[at + 1] as number) & CRITICAL) !== 0,
       body: payload.subarray(bodyAt, end),
-      bytes: payload.subarray(at, end),
     });
     at = end;
   }

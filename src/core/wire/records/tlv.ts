@@ -16,13 +16,14 @@ export function readTlvs(
   known: ReadonlyMap<number, string>,
   take: (type: number, value: FieldReader) => void,
 ): void {
-  const seen = new Set<number>();
+  let seen: Set<number> | undefined;
   while (from.remaining > 0) {
     const type = from.u16("TLV type");
     const byteCount = from.u16("TLV length");
     const name = known.get(type);
     const bytes = from.view(name ?? `TLV ${type}`, byteCount);
     if (name === undefined) continue;
+    seen ??= new Set();
     if (seen.has(type)) throw from.bad(name, "one at most", "a second");
     seen.add(type);
     const value = new FieldReader(bytes, `${from.what} ${name}`);

@@ -4,7 +4,7 @@ import { LimitError, ProtocolError } from "../../../../src/core/errors.ts";
 import { MAX_CAPS_BYTES, MAX_CONTROL_BYTES } from "../../../../src/core/limits.ts";
 import { fromHex } from "../../../../src/core/wire/bytes.ts";
 import { FieldWriter } from "../../../../src/core/wire/records/field_writer.ts";
-import { splitRecords, writeRecord } from "../../../../src/core/wire/records/framing.ts";
+import { splitRecords, wholeRecord, writeRecord } from "../../../../src/core/wire/records/framing.ts";
 import { opName, RecordOp } from "../../../../src/core/wire/records/ops.ts";
 import { decodeRecords, encodeRecord } from "../../../../src/core/wire/records/records.ts";
 import { FULL_CAPS, MINIMAL_CAPS } from "../../../support/x1_samples.ts";
@@ -17,11 +17,14 @@ test("splitRecords() cuts a payload into views of its records", () => {
   const [ping, other, ...more] = splitRecords(payload);
   assert.ok(ping && other);
   assert.deepEqual(more, []);
-  assert.deepEqual([ping.op, ping.critical, ping.body.length, ping.bytes.length], [0x30, false, 16, 20]);
+  assert.deepEqual(
+    [ping.op, ping.critical, ping.body.length, wholeRecord(ping).length],
+    [0x30, false, 16, 20],
+  );
   assert.deepEqual([other.op, other.critical], [0x7f, true]);
   assert.deepEqual(other.body, fromHex("9999"));
-  assert.deepEqual(other.bytes, fromHex("7f0100029999"));
-  assert.equal(other.bytes.buffer, payload.buffer);
+  assert.deepEqual(wholeRecord(other), fromHex("7f0100029999"));
+  assert.equal(wholeRecord(other).buffer, payload.buffer);
 });
 
 test("splitRecords() gives CAPS as it was sent, unknown TLVs included: the proof covers that", () => {
@@ -31,7 +34,8 @@ test("splitRecords() gives CAPS as it was sent, unknown TLVs included: the proof
   sent.set(fromHex("999900020102"), caps.length);
   sent[3] = caps.length - 4 + 6;
   assert.deepEqual(decodeRecords(sent), [MINIMAL_CAPS]);
-  assert.deepEqual(splitRecords(sent)[0]?.bytes, sent);
+  const [only] = splitRecords(sent);
+  assert.deepEqual(only && wholeRecord(only), sent);
 });
 
 test("decodeRecords() skips an unknown op, and goes on behind it", () => {
