@@ -263,7 +263,7 @@ export const STAGING_BYTES = 128 * KiB;
 export const SMALL_PAYLOAD_BYTES = 16 * KiB;
 /** Bytes of one write; it adapts to the link between these. */
 export const MIN_WRITE_BYTES = 64 * KiB;
-export const MAX_WRITE_BYTES = 2 * MiB;
+export const MAX_WRITE_BYTES = 4 * MiB;
 /** What all streams of a connection may bring before their first CREDIT, as a multiple of one stream's (RFC-0006, Credit). */
 export const CONNECTION_CREDIT_FACTOR = 4;
 /** The window of the n-th connection is at most the memory budget divided by n and by this (`initialCreditFor`). */

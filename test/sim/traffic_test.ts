@@ -143,9 +143,10 @@ test("v1: a consumer that never releases gets ASOC_CONSUMER_TOO_SLOW with the li
   const consume = (async () => {
     for await (const stream of b.node.incoming) void take(stream);
   })();
-  const sends = Promise.allSettled(
-    Array.from({ length: 6 }, () => a.node.send(b.node.id, new Uint8Array(2 * MiB))),
-  );
+  // In turn: of several at once none might find the memory to come whole, which is another error.
+  const sends = (async () => {
+    for (let i = 0; i < 6; i++) await a.node.send(b.node.id, new Uint8Array(2 * MiB)).catch(() => {});
+  })();
   await world.time.run(2000);
   const heldBefore = held.length;
   assert.ok(heldBefore >= 1 && heldBefore < 6, `${heldBefore} tensors fit`);

@@ -10,9 +10,12 @@ import { encodeHeader, FrameType, HEADER_BYTES } from "../wire/header.ts";
 
 const SLAB_BYTES = 128 * KiB;
 const MAX_PARTS = 128;
-/** A write faster than this lets the next one be larger, one slower than the other smaller. */
-const FAST_WRITE_MS = 100;
-const SLOW_WRITE_MS = 1000;
+/**
+ * A write faster than this lets the next one be larger, one slower than the other smaller: what is urgent waits for the one
+ * under way, and between two of them the sender copies nothing.
+ */
+const FAST_WRITE_MS = 5;
+const SLOW_WRITE_MS = 50;
 /** CONTROL up to this length lies beside the headers: all but a long OPEN. */
 const SMALL_CONTROL_BYTES = KiB;
 /** What one turn may put into the slab: OPEN, a chunk's header and a small payload, CLOSE or RESET, END. */

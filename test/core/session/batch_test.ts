@@ -68,6 +68,6 @@ test("Batch grows while writes are fast, and shrinks when one is slow", () => {
   for (let times = 0; times < 10; times++) largest = write(1);
   assert.equal(largest, MAX_WRITE_BYTES);
   let smallest = largest;
-  for (let times = 0; times < 10; times++) smallest = write(2000);
+  for (let times = 0; times < 10; times++) smallest = write(60);
   assert.equal(smallest, MIN_WRITE_BYTES);
 });

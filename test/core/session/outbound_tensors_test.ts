@@ -24,7 +24,7 @@ const UNKNOWN: Iterable<Uint8Array> = [];
 test("Outbound lets a tensor of higher priority overtake between chunks, and tensors of equal priority share", () => {
   const pair = new TensorPair({ delayMs: () => 1 });
   const { dialler } = pair;
-  const low = [0, 1].map(() => dialler.send(new Uint8Array(16 * MiB), { priority: 1, chunkBytes: 64 * KiB }));
+  const low = [0, 1].map(() => dialler.send(new Uint8Array(32 * MiB), { priority: 1, chunkBytes: 64 * KiB }));
   pair.advance(10);
   const before = dialler.dataFrames().length;
   const high = dialler.send(new Uint8Array(MiB), { priority: 2, chunkBytes: 64 * KiB });
