@@ -29,6 +29,12 @@ export const ALL_PAIRS: readonly PairOfRuntimes[] = RUNTIMES.flatMap((from) =>
   RUNTIMES.map((to) => ({ from, to })),
 );
 
+/**
+ * New processes exchange so many tensors first, nodes and controls alike: until some hundreds of tensors have been sent, what
+ * happens once for each of them runs as compilers have not seen it yet. A node runs for hours.
+ */
+const WARM_UP = { tensorBytes: 4 * MiB, frameBytes: MiB, count: 300 } as const;
+
 export interface MatrixOptions {
   readonly pairs: readonly PairOfRuntimes[];
   readonly rounds: number;
@@ -53,7 +59,11 @@ export async function matrix(
   const begin = async (some: readonly PairOfRuntimes[]) => {
     await Promise.all([rig.stop("asoc"), rig.stop("bare")]);
     for (const { from, to } of some) {
-      // A pass of its own: content, which the measured rounds do not look at. It also warms up.
+      say(`warms up: ${from} → ${to}`);
+      for (const kind of ["asoc", "bare"] as const) await measure(await rig.pair(kind, from, to), WARM_UP);
+    }
+    for (const { from, to } of some) {
+      // A pass of its own: content, which the measured rounds do not look at.
       await measure(await rig.pair("asoc", from, to), { ...load, count: 2, verify: true });
       await measure(await rig.pair("bare", from, to), { ...load, count: 2 });
     }
