@@ -20,20 +20,21 @@ export interface PairOfRuntimes {
 
 /** Against regressions; the targets are higher (docs/benchmarks.md). */
 export const FLOOR = 0.8;
-/** A pair that seems to be under the floor is measured so many times more before it is believed: others share the machine. */
-const MORE_ROUNDS = 6;
 /** After so many rounds new processes take over: two of the same program differ more than two rounds of one. */
 const ROUNDS_OF_PROCESSES = 3;
+/** A pair that seems to be under the floor is measured with so many more of them before it is believed: others share the machine. */
+const MORE_SETS = 3;
 
 export const ALL_PAIRS: readonly PairOfRuntimes[] = RUNTIMES.flatMap((from) =>
   RUNTIMES.map((to) => ({ from, to })),
 );
 
 /**
- * New processes exchange so many tensors first, nodes and controls alike: until some hundreds of tensors have been sent, what
- * happens once for each of them runs as compilers have not seen it yet. A node runs for hours.
+ * New processes exchange so many tensors first, and then a round that does not count, nodes and controls alike: until more
+ * than a thousand tensors have been sent, what happens once for each of them runs as compilers have not seen it yet. A node
+ * runs for hours.
  */
-const WARM_UP = { tensorBytes: 4 * MiB, frameBytes: MiB, count: 300 } as const;
+const WARM_UP = { tensorBytes: MiB, frameBytes: MiB, count: 1500 } as const;
 
 export interface MatrixOptions {
   readonly pairs: readonly PairOfRuntimes[];
@@ -54,47 +55,41 @@ export async function matrix(
   say: (text: string) => void,
 ): Promise<MatrixCell[]> {
   const load = { ...BULK, tensorBytes, count: tensors };
-  const found = new Map<string, { asoc: number[]; bare: number[]; ratio: number[] }>();
-  for (const { from, to } of pairs) found.set(`${from}/${to}`, { asoc: [], bare: [], ratio: [] });
-  const begin = async (some: readonly PairOfRuntimes[]) => {
-    await Promise.all([rig.stop("asoc"), rig.stop("bare")]);
-    for (const { from, to } of some) {
-      say(`warms up: ${from} → ${to}`);
-      for (const kind of ["asoc", "bare"] as const) await measure(await rig.pair(kind, from, to), WARM_UP);
-    }
-    for (const { from, to } of some) {
+  const cells: MatrixCell[] = [];
+  for (const { from, to } of pairs) {
+    const asoc: number[] = [];
+    const bare: number[] = [];
+    const ratio: number[] = [];
+    /** New processes, alone on the machine, and some rounds of them. */
+    const some = async (count: number) => {
+      await Promise.all([rig.stop("asoc"), rig.stop("bare")]);
+      const node = await rig.pair("asoc", from, to);
+      const control = await rig.pair("bare", from, to);
       // A pass of its own: content, which the measured rounds do not look at.
-      await measure(await rig.pair("asoc", from, to), { ...load, count: 2, verify: true });
-      await measure(await rig.pair("bare", from, to), { ...load, count: 2 });
+      await measure(node, { ...load, count: 2, verify: true });
+      for (const pair of [node, control]) {
+        await measure(pair, WARM_UP);
+        await measure(pair, load);
+      }
+      let before = (await measure(control, load)).bytesPerSecond;
+      bare.push(before);
+      for (let round = 0; round < count; round++) {
+        say(`${from} → ${to}: round ${ratio.length + 1} of ${rounds}`);
+        const rate = (await measure(node, load)).bytesPerSecond;
+        const after = (await measure(control, load)).bytesPerSecond;
+        asoc.push(rate);
+        bare.push(after);
+        ratio.push(rate / ((before + after) / 2));
+        before = after;
+        if (cells.length === 0) await eachRound?.();
+      }
+    };
+    while (ratio.length < rounds) await some(Math.min(ROUNDS_OF_PROCESSES, rounds - ratio.length));
+    if (insists && spread(ratio).median < FLOOR) {
+      say(`${from} → ${to}: again, because it seems slow`);
+      for (let set = 0; set < MORE_SETS; set++) await some(ROUNDS_OF_PROCESSES);
     }
-  };
-  const once = async ({ from, to }: PairOfRuntimes) => {
-    const bare = await rig.pair("bare", from, to);
-    const asoc = await rig.pair("asoc", from, to);
-    const before = (await measure(bare, load)).bytesPerSecond;
-    const node = (await measure(asoc, load)).bytesPerSecond;
-    const after = (await measure(bare, load)).bytesPerSecond;
-    const cell = found.get(`${from}/${to}`);
-    cell?.asoc.push(node);
-    cell?.bare.push(before, after);
-    cell?.ratio.push(node / ((before + after) / 2));
-  };
-  for (let round = 1; round <= rounds; round++) {
-    if (round % ROUNDS_OF_PROCESSES === 1) await begin(pairs);
-    for (const pair of pairs) {
-      say(`round ${round} of ${rounds}: ${pair.from} → ${pair.to}`);
-      await once(pair);
-    }
-    await eachRound?.();
+    cells.push({ from, to, asoc: spread(asoc), bare: spread(bare), ratio: spread(ratio) });
   }
-  for (const pair of insists ? pairs : []) {
-    if (spread(found.get(`${pair.from}/${pair.to}`)?.ratio ?? []).median >= FLOOR) continue;
-    say(`again, because it seems slow: ${pair.from} → ${pair.to}`);
-    await begin([pair]);
-    for (let round = 0; round < MORE_ROUNDS; round++) await once(pair);
-  }
-  return pairs.map(({ from, to }) => {
-    const { asoc = [], bare = [], ratio = [] } = found.get(`${from}/${to}`) ?? {};
-    return { from, to, asoc: spread(asoc), bare: spread(bare), ratio: spread(ratio) };
-  });
+  return cells;
 }

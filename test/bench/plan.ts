@@ -11,7 +11,7 @@ interface Plan {
 
 /** In the order of the page. */
 export const PLANS = {
-  bulk: { quick: 5, full: 9, fullSeconds: 235 },
+  bulk: { quick: 3, full: 9, fullSeconds: 235 },
   reno: { quick: 3, full: 9, fullSeconds: 210 },
   frames: { quick: 1, full: 5, fullSeconds: 40 },
   trips: { quick: 1, full: 5, fullSeconds: 65 },
