@@ -11,8 +11,8 @@ interface Plan {
 
 /** In the order of the page. */
 export const PLANS = {
-  bulk: { quick: 3, full: 9, fullSeconds: 235 },
-  reno: { quick: 3, full: 9, fullSeconds: 210 },
+  bulk: { quick: 3, full: 9, fullSeconds: 195 },
+  reno: { quick: 3, full: 9, fullSeconds: 170 },
   frames: { quick: 1, full: 5, fullSeconds: 40 },
   trips: { quick: 1, full: 5, fullSeconds: 65 },
   mixed: { quick: 1, full: 5, fullSeconds: 100 },
