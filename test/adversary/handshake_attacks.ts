@@ -64,7 +64,7 @@ async function badProof(
 async function dialFails(scene: Scene, server: RawServer): Promise<string> {
   scene.victim.command({ cmd: "addPeer", address: server.address });
   const failed = await scene.victim.process.waitFor(
-    (event) => event.event === "dialFailed" && (event.address as { port?: number }).port === server.port,
+    (event) => event.event === "dialFailed" && (event.address as { host?: string }).host === server.host,
   );
   return String(failed.cause ?? failed.code);
 }

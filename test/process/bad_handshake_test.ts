@@ -250,6 +250,6 @@ test(`${slowRuntime}: by default the handshake has 10 s`, async () => {
 async function dialFails(victim: Victim, server: RawServer): Promise<Json> {
   victim.peer.command({ cmd: "addPeer", address: server.address });
   const failed = (event: Json) =>
-    event.event === "dialFailed" && (event.address as { port?: number }).port === server.port;
+    event.event === "dialFailed" && (event.address as { host?: string }).host === server.host;
   return victim.peer.process.waitFor(failed);
 }

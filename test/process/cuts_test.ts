@@ -53,8 +53,12 @@ before(async () => {
     const peers = RUNTIMES.map((to) => pick(relays, `${from} ${to}`).address);
     diallers.set(from, await Peer.start(from, { peers, limits: LIMITS }));
   }
-  for (const dialler of diallers.values())
-    for (const peer of dialled.values()) await dialler.event("joined", { id: peer.id });
+  for (const dialler of diallers.values()) {
+    for (const peer of dialled.values()) {
+      await dialler.event("joined", { id: peer.id });
+      await peer.event("joined", { id: dialler.id });
+    }
+  }
 });
 
 after(async () => {
@@ -85,7 +89,9 @@ for (const [row, from] of RUNTIMES.entries()) {
         const there = new Shipment(dialler, peer, peer.id, THERE);
         const back = new Shipment(peer, dialler, dialler.id, BACK);
         const bytes = there.bytes + back.bytes;
-        const apart = Math.floor((0.9 * bytes) / round);
+        for (const shipment of [there, back]) await shipment.begun();
+        const bytesLeft = bytes - (relay.passedBytes - before.bytes);
+        const apart = Math.floor((0.9 * bytesLeft) / round);
         for (let cut = 0; cut < round; cut++)
           await relay.cutAfter(random.between(1, apart), HOW[cutsSoFar++ % HOW.length] ?? "reset");
         const cutsOfEach = [...(await there.delivered()), ...(await back.delivered())];

@@ -63,8 +63,10 @@ export class Peer implements AsyncDisposable {
     return this.process.events.length;
   }
 
-  command(command: Command): void {
-    this.process.child.stdin?.write(`${JSON.stringify(command)}\n`);
+  /** Several reach it in one read, so that it takes them in one turn. */
+  command(...commands: readonly Command[]): void {
+    const lines = commands.map((command) => `${JSON.stringify(command)}\n`);
+    this.process.child.stdin?.write(lines.join(""));
   }
 
   /** The first event of that kind with those fields, from `from` on. */

@@ -16,21 +16,38 @@ let nextTopic = 1;
 export class Shipment {
   readonly #from: Peer;
   readonly #to: Peer;
-  readonly #cargo: { readonly topic: string; readonly id: string; readonly bytes: number }[];
+  readonly #cargo: { readonly topic: string; readonly bytes: number }[] = [];
+  readonly #mark: number;
 
   /** Begins to send; `name` is what the sender calls the receiver. */
   constructor(from: Peer, to: Peer, name: string, cargo: readonly Cargo[]) {
     this.#from = from;
     this.#to = to;
-    this.#cargo = cargo.map(({ chunks = false, priority = 128, ...fields }, index) => {
+    this.#mark = to.mark;
+    const sends: SendCommand[] = [];
+    for (const [index, { chunks = false, priority = 128, ...fields }] of cargo.entries()) {
       const topic = `${chunks ? "chunks" : "whole"}/${nextTopic++}`;
-      const id = from.begin(name, { ...fields, options: { topic, priority }, seed: index + 1 });
-      return { topic, bytes: fields.bytes, id };
-    });
+      this.#cargo.push({ topic, bytes: fields.bytes });
+      sends.push({
+        cmd: "send",
+        id: topic,
+        to: name,
+        ...fields,
+        options: { topic, priority },
+        seed: index + 1,
+      });
+    }
+    from.command(...sends);
   }
 
   get bytes(): number {
     return this.#cargo.reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /** The receiver knows of all of them: from now on the connection may break. */
+  async begun(): Promise<void> {
+    const started = () => this.#to.all("streamStarted", { peer: this.#from.id }, this.#mark).length;
+    await this.#to.process.waitUntil(() => started() >= this.#cargo.length);
   }
 
   /**
@@ -44,10 +61,10 @@ export class Shipment {
   /** The same of another process in the receiver's place. */
   async deliveredTo(to: Peer, timeoutMs = 120_000): Promise<number[]> {
     const cuts: number[] = [];
-    for (const { topic, id, bytes } of this.#cargo) {
-      await this.#from.event("sendDone", { id }, timeoutMs);
-      assert.deepEqual(this.#from.all("sendFailed", { id }), [], `${topic} was not sent`);
-      const [sent = {}] = this.#from.all("sent", { id });
+    for (const { topic, bytes } of this.#cargo) {
+      await this.#from.event("sendDone", { id: topic }, timeoutMs);
+      assert.deepEqual(this.#from.all("sendFailed", { id: topic }), [], `${topic} was not sent`);
+      const [sent = {}] = this.#from.all("sent", { id: topic });
       assert.equal(sent.delivery, "verified", topic);
       await to.event("tensor", { topic }, timeoutMs);
       const came = to.all("tensor", { topic });
@@ -65,7 +82,7 @@ export class Shipment {
 
   /** How the first of its sends failed. */
   failed(timeoutMs = 20_000): Promise<Json> {
-    return this.#from.event("sendFailed", { id: this.#cargo[0]?.id }, timeoutMs);
+    return this.#from.event("sendFailed", { id: this.#cargo[0]?.topic }, timeoutMs);
   }
 }
 

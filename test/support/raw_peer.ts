@@ -251,15 +251,18 @@ export class RawPeer implements Disposable {
 
 /** A TCP port that treats each connection as `serve` does. */
 export class RawServer implements AsyncDisposable {
+  readonly host: string;
   readonly port: number;
   readonly #close: () => Promise<void>;
 
-  private constructor(port: number, close: () => Promise<void>) {
+  private constructor(host: string, port: number, close: () => Promise<void>) {
+    this.host = host;
     this.port = port;
     this.#close = close;
   }
 
-  static async listen(serve: (peer: RawPeer) => void, host = "127.0.0.1"): Promise<RawServer> {
+  /** At an address of its own: the system may give one port twice, and whoever has dialled it before remembers. */
+  static async listen(serve: (peer: RawPeer) => void, host = freshSource()): Promise<RawServer> {
     const peers = new Set<RawPeer>();
     const server = createServer({ allowHalfOpen: true }, (socket) => {
       const peer = new RawPeer(socket);
@@ -270,7 +273,7 @@ export class RawServer implements AsyncDisposable {
     await once(server, "listening");
     const bound = server.address();
     const port = typeof bound === "object" && bound ? bound.port : 0;
-    return new RawServer(port, async () => {
+    return new RawServer(host, port, async () => {
       for (const peer of peers) peer[Symbol.dispose]();
       server.close();
       await once(server, "close");
@@ -278,7 +281,7 @@ export class RawServer implements AsyncDisposable {
   }
 
   get address(): string {
-    return `127.0.0.1:${this.port}`;
+    return `${this.host}:${this.port}`;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
