@@ -54,12 +54,13 @@ export async function deliver(
   let last: Outgoing | undefined;
   let wanted = options.transferId !== undefined;
   let giveUpMs = clock.nowMs() + limits.resumeMs;
+  const leftMs = () => (ended ? giveUpMs : Math.min(giveUpMs, plan.deadlineAtMs)) - clock.nowMs();
   for (;;) {
     try {
       if (wanted) {
-        await roads.road(id, giveUpMs - clock.nowMs(), signal);
+        await roads.road(id, leftMs(), signal);
         const question = roads.askResume(id, plan.transferId);
-        const answer = question && (await answerWithin(question, clock, giveUpMs - clock.nowMs(), signal));
+        const answer = question && (await answerWithin(question, clock, leftMs(), signal));
         if (answer && answer.offset === undefined)
           return reportDelivered(roads, id, options, plan, last, cuts);
         offset = answer?.offset ?? 0;
@@ -91,6 +92,7 @@ export async function deliver(
       } else if (!onTheWay || !(isBreak(error) || isGone(error)) || clock.nowMs() >= giveUpMs) {
         throw ended && isBreak(error) ? unknownOutcome(id, error) : error;
       }
+      if (!ended && clock.nowMs() >= plan.deadlineAtMs) throw tooLate(id, error);
       wanted = true;
     }
   }
@@ -120,6 +122,12 @@ function answerWithin(
     );
     if (signal?.aborted) abort();
   });
+}
+
+/** Its deadline has passed between two connections (RFC-0006, 6.6). */
+function tooLate(id: string, cause: unknown): ConnectionError {
+  const message = `The transfer to ${id} is too late: its deadline passed before it could go on`;
+  return new ConnectionError("ASOC_DEADLINE", message, { cause, details: { id } });
 }
 
 function isGone(error: unknown): boolean {

@@ -22,7 +22,11 @@ export interface SendOptions {
   readonly topic?: string;
   /** 0 to 255: larger ones overtake between chunks. Default 128. */
   readonly priority?: number;
-  /** After so long it is of no use: it is given up with ASOC_DEADLINE. Default 0: never. */
+  /**
+   * After so long it is of no use: it is given up with ASOC_DEADLINE, also between two connections. Where the socket stands
+   * still and holds memory of it, that is when the connection is given up. What was sent whole by then is waited for.
+   * Default 0: never.
+   */
   readonly deadlineMs?: number;
   /** Any value that JSON has, at most 8 KiB of it: the receiver sees it before the first byte. */
   readonly metadata?: unknown;
@@ -92,7 +96,8 @@ export class SendPlan {
   readonly priority: number;
   readonly digest: TensorDigest;
   readonly #options: SendOptions;
-  readonly #deadlineAtMs: number;
+  /** When it is of no use any more; Infinity: never. */
+  readonly deadlineAtMs: number;
   /** From byte 0, which is what nearly every send needs, once for all its destinations. */
   readonly #whole: TensorSending;
 
@@ -110,7 +115,7 @@ export class SendPlan {
     this.priority = priority;
     this.transferId = transferId === undefined ? ids.next() : fromHex(transferId);
     if (!(deadlineMs >= 0)) throw new RangeError(`deadlineMs: expected 0 or more, got ${deadlineMs}`);
-    this.#deadlineAtMs = deadlineMs === 0 ? Number.POSITIVE_INFINITY : nowMs + deadlineMs;
+    this.deadlineAtMs = deadlineMs === 0 ? Number.POSITIVE_INFINITY : nowMs + deadlineMs;
     if (!(digest in DIGESTS))
       throw new RangeError(`digest: expected crc32, sha256 or none, got ${String(digest)}`);
     this.digest = new TensorDigest(digest, crypto);
@@ -121,7 +126,7 @@ export class SendPlan {
 
   /** The stream that carries it from `baseOffset` on. */
   at(baseOffset: number, nowMs: number): TensorSending {
-    const isWhole = baseOffset === 0 && this.#deadlineAtMs === Number.POSITIVE_INFINITY;
+    const isWhole = baseOffset === 0 && this.deadlineAtMs === Number.POSITIVE_INFINITY;
     return isWhole ? this.#whole : this.#from(baseOffset, nowMs); // what is left of a deadline differs each time
   }
 
@@ -142,7 +147,7 @@ export class SendPlan {
       layout: TensorLayout.ROW_MAJOR,
       deviceType: 0,
       deviceId: 0,
-      deadlineMs: deadlineMs === 0 ? 0 : Math.max(1, Math.ceil(this.#deadlineAtMs - nowMs)),
+      deadlineMs: deadlineMs === 0 ? 0 : Math.max(1, Math.ceil(this.deadlineAtMs - nowMs)),
       topic,
       group,
       shard,
@@ -152,7 +157,7 @@ export class SendPlan {
       digest: algorithm === DigestAlgorithm.CRC32 ? undefined : algorithm,
     });
     const { transferId, priority, digest } = this;
-    return { transferId, priority, baseOffset, open, digest, deadlineAtMs: this.#deadlineAtMs };
+    return { transferId, priority, baseOffset, open, digest, deadlineAtMs: this.deadlineAtMs };
   }
 }
 

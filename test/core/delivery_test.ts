@@ -103,6 +103,30 @@ test("deliver() gives up a transfer that never gets further after one resume tim
   assert.equal(roads.failed.length, 1, "the receiver waits as long");
 });
 
+test("deliver() gives up at its deadline without a connection and without an answer, and not what was sent whole", async () => {
+  const tooLarge = patternBytes(500_000); // more than there is credit for: END is not out
+  for (const [lack, bytes, code, afterMs] of [
+    ["down", tooLarge, "ASOC_DEADLINE", 2000],
+    ["silent", tooLarge, "ASOC_DEADLINE", 2000],
+    ["down", BYTES, "ASOC_OUTCOME_UNKNOWN", 5000],
+  ] as const) {
+    const roads = new TensorRoads({ resumeMs: 5000, initialCreditBytes: 256_000 });
+    roads.breaks = [300];
+    roads[lack] = true;
+    let outcome = "";
+    send(roads, bytes, { deadlineMs: 2000 }).catch((error) => {
+      outcome = error.code;
+    });
+    await settled();
+    roads.clock.advance(afterMs - 1);
+    await settled();
+    assert.equal(outcome, "");
+    roads.clock.advance(1);
+    await settled();
+    assert.equal(outcome, code);
+  }
+});
+
 test("deliver() does not wait for ever for an answer to RESUME? that never comes, and a signal ends the wait", async () => {
   for (const aborted of [false, true]) {
     const roads = new TensorRoads({ resumeMs: 5000 });

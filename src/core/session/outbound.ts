@@ -341,10 +341,10 @@ export class Outbound {
     }
   }
 
-  /** The connection is gone: every stream that is not done fails with what `errorFor` says. */
+  /** The connection is gone: every stream that is not done fails with why it was given up already, or with what `errorFor` says. */
   fail(errorFor: (stream: OutboundStream) => AsocError, failed: Moved): void {
     for (const stream of new Set([...this.#streams, ...this.#tensors.values()])) {
-      stream.error ??= errorFor(stream);
+      stream.error ??= stream.reset?.error ?? errorFor(stream);
       stream.done = true;
       stream.pending = undefined;
       failed(stream);

@@ -80,6 +80,19 @@ test("Outbound ends a tensor at its deadline, before and in the middle of it, an
   }
 });
 
+test("Outbound that cannot write says so of a tensor past its deadline when its connection ends, and not that it broke", () => {
+  const pair = new TensorPair();
+  const { dialler } = pair;
+  const sent = dialler.send(UNKNOWN, { deadlineMs: 50 }, pair.nowMs);
+  const other = dialler.send(UNKNOWN, {}, pair.nowMs);
+  dialler.blocked = true;
+  for (const stream of [sent, other]) dialler.session.write(stream, patternBytes(1000));
+  pair.advance(51);
+  assert.equal(sent.settled, false, "its bytes are with the socket");
+  pair.breakOff();
+  assert.deepEqual([sent.error?.code, other.error?.code], ["ASOC_DEADLINE", "ASOC_CONNECTION_LOST"]);
+});
+
 test("a receiver stops a tensor whose deadline has passed by its own clock", () => {
   const pair = new TensorPair();
   const { dialler, acceptor } = pair;
