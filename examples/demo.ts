@@ -103,6 +103,7 @@ const mib = (bytes = 0) => (bytes / 1024 / 1024).toFixed(0);
 const seconds = () => ((performance.now() - startMs) / 1000).toFixed(1);
 say("Starting three nodes, one per runtime, with one shared key …");
 process.env.ASOC_API_KEY = randomBytes(32).toString("hex");
+process.env.DENO_NO_UPDATE_CHECK = "1"; // nothing but this machine is asked
 const community = `demo-${randomBytes(4).toString("hex")}`;
 const args = [community, String(randomInt(20_000, 30_000))];
 for (const [name, command] of Object.entries(COMMANDS))

@@ -115,7 +115,13 @@ function run(suite: Suite): Promise<{ code: number; output: string }> {
     const [program = "", ...args] = suite.command;
     const child = spawn(program, args, {
       cwd: ROOT,
-      env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0", NODE_COMPILE_CACHE: COMPILE_CACHE },
+      env: {
+        ...process.env,
+        NO_COLOR: "1",
+        FORCE_COLOR: "0",
+        NODE_COMPILE_CACHE: COMPILE_CACHE,
+        DENO_NO_UPDATE_CHECK: "1", // nothing but this machine is asked
+      },
       stdio: ["ignore", "pipe", "pipe"],
     });
     let output = "";

@@ -49,6 +49,7 @@ function onRuntime(runtime: RuntimeName): Promise<number> {
   ];
   const child = spawn(program, [...flags, join(ROOT, "test", "fuzz", "main.ts"), ...args], {
     stdio: "inherit",
+    env: { ...process.env, DENO_NO_UPDATE_CHECK: "1" },
   });
   return new Promise((resolve) => child.once("close", (code) => resolve(code ?? 1)));
 }

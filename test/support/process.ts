@@ -48,7 +48,7 @@ export class Process implements AsyncDisposable {
     const full = options.netns ? ["ip", "netns", "exec", options.netns, ...command] : command;
     this.child = spawn(full[0] as string, full.slice(1), {
       cwd: options.cwd ?? ROOT,
-      env: { ...process.env, NO_COLOR: "1", ...options.env },
+      env: { ...process.env, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1", ...options.env }, // nothing asks the network by itself
       stdio: ["pipe", "pipe", "pipe"],
       detached: true, // a process group of its own: signals reach what it started, as a terminal's Ctrl-C does
     });
