@@ -49,7 +49,7 @@ for (const runtime of RUNTIMES) {
     // A certificate of one's own is none of this authority's.
     await mkdir(home.path("self"));
     await copyFile(home.path("gpu1", "ca.crt"), home.path("self", "ca.crt"));
-    const stranger = home.node(runtime, ["peers", "--peers", address, "--timeout", "1", ...as("self")]);
+    const stranger = home.node(runtime, ["peers", "--peers", address, "--timeout", "4", ...as("self")]);
     assert.equal(await stranger.exitWithin(), 3, stranger.stdout);
     const refused = await event(serve, "refused");
     assert.equal(refused.code, "ASOC_TLS_UNTRUSTED");
@@ -66,11 +66,11 @@ for (const runtime of RUNTIMES) {
     const { tls } = (await event(serve, "ready")) as { tls: Json };
     const [tlsAt, plainAt] = [(await ready(serve)).address, (await ready(open)).address];
     assert.equal((await stat(home.path(".asoc", "certs", "node.pem"))).mode & 0o777, 0o600);
-    const look = (at: string, ...words: string[]) =>
-      home.node(NEXT[runtime], ["peers", "--json", "--peers", at, "--timeout", "1", ...words]);
-    const seen = look(tlsAt, "--tls");
-    const plain = look(tlsAt);
-    const toPlain = look(plainAt, "--tls");
+    const look = (at: string, timeoutS: string, ...words: string[]) =>
+      home.node(NEXT[runtime], ["peers", "--json", "--peers", at, "--timeout", timeoutS, ...words]);
+    const seen = look(tlsAt, "20", "--tls"); // ends as soon as it has seen it
+    const plain = look(tlsAt, "4");
+    const toPlain = look(plainAt, "4", "--tls");
     const [peer] = (await events(seen)).filter((one) => one.event === "peer");
     const { certificateSha256 } = tls;
     assert.deepEqual(peer?.tls, { protocol: "TLSv1.3", certificateSha256, verified: "proof" });
@@ -99,7 +99,7 @@ test("asoc certs show prints what --tls-pin takes, asoc certs list what there is
   assert.equal(await peers.exitWithin(), 0, peers.stderr);
   assert.match(peers.stdout, /^PEER +ADDRESS +PROTOCOL +VERIFIED BY +CERTIFICATE\n/);
   assert.match(peers.stdout, new RegExp(`^${id} +${address} +x1 +certificate +${pin}$`, "m"));
-  const words = ["peers", "--peers", address, "--timeout", "1", "--tls", "--tls-pin", "00".repeat(32)];
+  const words = ["peers", "--peers", address, "--timeout", "4", "--tls", "--tls-pin", "00".repeat(32)];
   const other = home.node("node", words);
   assert.equal(await other.exitWithin(), 3);
   assert.match(other.stderr, /shows a certificate that is not pinned/);

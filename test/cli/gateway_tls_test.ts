@@ -37,7 +37,7 @@ for (const runtime of RUNTIMES) {
     const health = await curl(...trusting, `${url}/v1/health`);
     assert.equal(health.code, 0);
     assert.equal((JSON.parse(health.stdout) as { nodeId: string }).nodeId, id);
-    const stream = await curl(...trusting, "--max-time", "1", `${url}/v1/events`);
+    const stream = await curl(...trusting, "--max-time", "4", `${url}/v1/events`);
     assert.equal(stream.code, 28, "the stream of events stays open");
     assert.match(stream.stdout, /^(event|id|data|retry|:)/m);
     assert.equal((await curl(`${url}/v1/health`)).code, 60, "nobody vouches for it elsewhere");

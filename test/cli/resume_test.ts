@@ -6,11 +6,14 @@ import { open, readdir, readFile, stat, utimes, writeFile } from "node:fs/promis
 import { describe, test } from "node:test";
 import { encodeNpyHeader, encodeSafetensorsHeader, parseDType } from "../../src/mod.ts";
 import { type Json, type Process, RUNTIMES, type RuntimeName } from "../support/process.ts";
+import { Relay } from "../support/relay.ts";
 import { event, Home, noise, ready } from "./support.ts";
 
 const MiB = 1024 * 1024;
 /** Long under way when this much has gone out. */
 const FIRST_BYTES = 24 * MiB;
+/** More than the first run has in sockets when nothing passes any more. */
+const SLACK_BYTES = 8 * MiB;
 const FLOAT32 = parseDType("float32");
 
 /** `header`, and `byteCount` bytes of elements: noise here and there, so that nothing can be taken for its neighbour. */
@@ -37,12 +40,19 @@ function send(home: Home, runtime: RuntimeName, file: string, to: string, ...fla
   return home.node(runtime, ["send", file, "--json", "--to", to, ...flags]);
 }
 
-/** Kills it for good when `bytes` have gone out. */
-async function killAt(process: Process, bytes: number): Promise<void> {
-  await process.waitFor((one) => one.event === "progress" && Number(one.bytes) >= bytes, 60_000);
+/** A relay to `serve` that passes so many bytes and then stands still: nothing can be over before a sender is killed. */
+async function halting(port: number, bytes = FIRST_BYTES): Promise<{ relay: Relay; stands: Promise<void> }> {
+  const relay = await Relay.start(port);
+  return { relay, stands: relay.cutAfter(bytes + SLACK_BYTES, "still") };
+}
+
+/** Kills it for good when the relay stands still. What the relay holds is the receiver's; then it passes everything. */
+async function killWhen(stands: Promise<void>, process: Process, ...relays: readonly Relay[]): Promise<void> {
+  await stands;
   process.kill("SIGKILL");
   assert.equal(await process.exited, "SIGKILL");
   assert.equal(ofKind(process, "sent").length, 0, "it was killed in the middle");
+  for (const relay of relays) relay.cut("fin");
 }
 
 /** The file that the receiver has got, once all of it is there. */
@@ -87,16 +97,17 @@ describe("on each runtime", () => {
         const { header, bytes } = make();
         await sparse(home.path(name), header, bytes);
         const serve = home.node(other, ["serve", "--json", "--port", "0", "--no-discovery", "--out", "out"]);
-        const { address } = await ready(serve);
-        const first = send(home, runtime, name, address);
+        const { relay, stands } = await halting((await ready(serve)).port);
+        await using _ = relay;
+        const first = send(home, runtime, name, relay.address);
         const { id } = await ready(first);
-        await killAt(first, FIRST_BYTES);
+        await killWhen(stands, first, relay);
         const left = await stateFiles(home);
         assert.equal(left.length, 2, left.join());
         for (const one of left)
           assert.equal((await stat(home.path(".asoc", "transfers", one))).mode & 0o777, 0o600);
 
-        const second = send(home, third, name, address);
+        const second = send(home, third, name, relay.address);
         assert.equal(await second.exitWithin(60_000), 0, second.stderr);
         assert.equal((await ready(second)).id, id, "the same node");
         assert.match(second.stderr, /goes on with its transfer that was cut off/);
@@ -125,20 +136,21 @@ test("send that is killed after Ctrl-C goes on, too; --no-resume begins anew and
   await using home = await Home.make();
   await sparse(home.path("a.bin"), new Uint8Array(0), 256 * MiB);
   const serve = home.node("node", ["serve", "--json", "--port", "0", "--no-discovery", "--out", "out"]);
-  const { address } = await ready(serve);
-  const first = send(home, "node", "a.bin", address, "--no-resume");
-  await killAt(first, FIRST_BYTES);
+  const { relay, stands } = await halting((await ready(serve)).port);
+  await using _ = relay;
+  const first = send(home, "node", "a.bin", relay.address, "--no-resume");
+  await killWhen(stands, first, relay);
   assert.deepEqual(await readdir(home.path(".asoc")).catch(() => []), []);
 
-  const second = send(home, "node", "a.bin", address);
-  await second.waitFor((one) => one.event === "progress" && Number(one.bytes) >= FIRST_BYTES);
-  serve.kill("SIGSTOP");
+  const standsAgain = relay.cutAfter(FIRST_BYTES + SLACK_BYTES, "still");
+  const second = send(home, "node", "a.bin", relay.address);
+  await standsAgain;
   second.kill("SIGINT");
   await event(second, "closing");
   second.kill("SIGINT");
   assert.equal(await second.exitWithin(), 130, second.stderr);
-  serve.kill("SIGCONT");
-  const third = send(home, "node", "a.bin", address);
+  relay.cut("fin");
+  const third = send(home, "node", "a.bin", relay.address);
   assert.equal(await third.exitWithin(60_000), 0, third.stderr);
   const [sent] = ofKind(third, "sent");
   assert.ok(Number(sent?.sentBytes) < 256 * MiB, third.stdout);
@@ -149,18 +161,19 @@ test("send of a file that has changed says so and begins anew; of one that is be
   await using home = await Home.make();
   await sparse(home.path("a.npy"), encodeNpyHeader({ dtype: FLOAT32, shape: [32 * MiB] }), 128 * MiB);
   const serve = home.node("node", ["serve", "--json", "--port", "0", "--no-discovery", "--out", "out"]);
-  const { address } = await ready(serve);
-  const first = send(home, "bun", "a.npy", address);
-  await killAt(first, FIRST_BYTES);
+  const { relay, stands } = await halting((await ready(serve)).port);
+  await using _ = relay;
+  const first = send(home, "bun", "a.npy", relay.address);
+  await killWhen(stands, first, relay);
   await utimes(home.path("a.npy"), 1, 1);
   const from = serve.events.length;
-  const second = send(home, "node", "a.npy", address);
+  const second = send(home, "node", "a.npy", relay.address);
   await event(serve, "stream", "started", from);
   serve.kill("SIGSTOP"); // so that it cannot end before the third
   assert.match(second.stderr, /a\.npy: has changed since its transfer was cut off; it is sent anew/);
   assert.notEqual((await ready(second)).id, (await ready(first)).id);
 
-  const third = send(home, "deno", "a.npy", address, "--timeout", "60");
+  const third = send(home, "deno", "a.npy", relay.address, "--timeout", "60");
   await third.waitForText(/process \d+ sends it to the same targets; this is another transfer of it/);
   assert.notEqual((await ready(third)).id, (await ready(second)).id);
   serve.kill("SIGCONT");
@@ -177,13 +190,15 @@ test("send takes no state that is not whole, and goes on without a directory for
   await using home = await Home.make();
   await sparse(home.path("a.npy"), encodeNpyHeader({ dtype: FLOAT32, shape: [32 * MiB] }), 128 * MiB);
   const serve = home.node("deno", ["serve", "--json", "--port", "0", "--no-discovery"]);
-  const { address } = await ready(serve);
-  const first = send(home, "node", "a.npy", address);
-  await killAt(first, FIRST_BYTES);
+  const { address, port } = await ready(serve);
+  const { relay, stands } = await halting(port);
+  await using _ = relay;
+  const first = send(home, "node", "a.npy", relay.address);
+  await killWhen(stands, first, relay);
   const kept = (await stateFiles(home)).find((name) => name.startsWith("file-")) ?? "";
   const path = home.path(".asoc", "transfers", kept);
   await writeFile(path, (await readFile(path, "utf8")).slice(0, 20));
-  const second = send(home, "node", "a.npy", address);
+  const second = send(home, "node", "a.npy", relay.address);
   assert.equal(await second.exitWithin(), 0, second.stderr);
   assert.equal(ofKind(second, "sent")[0]?.sentBytes, 128 * MiB);
 
@@ -202,9 +217,11 @@ test("both are killed: what the receiver may have had fails as ASOC_OUTCOME_UNKN
   await sparse(home.path("m.safetensors"), header, dataBytes);
   const serve = home.node("node", ["serve", "--json", "--port", "0", "--no-discovery", "--out", "out"]);
   const { id, port } = await ready(serve);
-  const to = `127.0.0.1:${port}`;
+  const { relay, stands } = await halting(port, 80 * MiB); // the first tensor is there
+  await using _ = relay;
+  const to = relay.address;
   const first = send(home, "bun", "m.safetensors", to);
-  await killAt(first, 80 * MiB); // the first tensor is there
+  await killWhen(stands, first, relay);
   serve.kill("SIGKILL");
   await serve.exited;
   const again = home.node("node", [
@@ -239,10 +256,15 @@ test("a transfer to two peers goes on with each where it was", async () => {
   const serves = (["bun", "deno"] as const).map((runtime, index) =>
     home.node(runtime, ["serve", "--json", "--port", "0", "--no-discovery", "--out", `out${index}`]),
   );
-  const to = (await Promise.all(serves.map(ready))).flatMap(({ address }) => ["--to", address]);
-  const run = () => home.node("node", ["send", "a.bin", "--json", ...to]);
+  const halts = await Promise.all(serves.map(async (serve) => halting((await ready(serve)).port)));
+  const relays = halts.map(({ relay }) => relay);
+  await using _ = relays[0];
+  await using __ = relays[1];
+  const run = () =>
+    home.node("node", ["send", "a.bin", "--json", ...relays.flatMap(({ address }) => ["--to", address])]);
   const first = run();
-  await killAt(first, FIRST_BYTES);
+  const stand = Promise.all(halts.map(({ stands }) => stands)).then(() => {});
+  await killWhen(stand, first, ...relays);
   const second = run();
   assert.equal(await second.exitWithin(60_000), 0, second.stderr);
   assert.deepEqual(

@@ -87,12 +87,8 @@ async function sendSlowly(node: AsocNode): Promise<void> {
   }
 }
 
-/** What a topic has that nothing passes in any more. */
-const ONCE = new Float32Array([-1, 0, 0, 5]);
-
 async function sendForEver(node: AsocNode): Promise<void> {
   await node.peers.wait(1);
-  await tellAll(node, ONCE, "once", 0);
   void sendSlowly(node);
   for (let step = 0; ; step++) {
     await delay(ROUND_MS);

@@ -65,7 +65,7 @@ for (const runtime of RUNTIMES) {
       await pair.send("next", LARGE);
       await pair.send("next", "small");
       assert.deepEqual(await first, { status: 200, text: "small" });
-      const second = waiting("?timeoutMs=1500");
+      const second = waiting("?timeoutMs=5000");
       await waits();
       await pair.send("next", LARGE);
       const { status, text } = await second;

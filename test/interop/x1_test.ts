@@ -225,6 +225,7 @@ for (const runtime of RUNTIMES) {
     await using couple = await Couple.start(runtime, "python", {}, { limits });
     const { ours, python } = couple;
     ours.command({ cmd: "hold", peer: python.id });
+    await ours.stats(); // it has read that
     await couple.fromPython({ bytes: 4 * MiB });
     const id = python.begin(ours, { bytes: 4 * MiB }, { seed: 2 });
     const standing = await python.event("standing");
@@ -339,6 +340,7 @@ for (const runtime of RUNTIMES) {
       const [sent] = await ours.send(python.id, { bytes: 300 * KiB, options: { transferId } });
       assert.ok(sent);
     }
+    await python.event("resumeAsked", { offset: null });
     assert.deepEqual(
       python.all("resumeAsked").map(({ offset }) => offset),
       [0, null],

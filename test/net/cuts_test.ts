@@ -178,9 +178,10 @@ test("a receiver that has not noticed ends the old connection when its peer is b
     await Promise.all(
       patient.map(async ({ dialler, listener, diallerHost, listenerHost }) => {
         const mark = dialler.mark;
-        const tensor = new Shipment(dialler, listener, listener.id, [CARGO]);
+        const tensor = new Shipment(dialler, listener, listener.id, [{ ...CARGO, restAt: 16 * MiB }]);
         await listener.statsUntil((now) => Number(now.payloadBytesIn) > 2 * MiB);
         for (const host of [diallerHost, listenerHost]) network.deafen(host);
+        dialler.command({ cmd: "go" });
         await dialler.event("left", {}, 20_000, mark);
         for (const host of [diallerHost, listenerHost]) network.heal(host);
         assert.deepEqual(await tensor.delivered(), [1]);

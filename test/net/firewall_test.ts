@@ -54,6 +54,7 @@ test("node.nft lets a host of its networks in, by session and by beacon, and dro
   await using guarded = await start(network, "node", GUARDED, open);
   await using allowed = await start(network, "bun", ALLOWED, open);
   await guarded.event("joined", { id: allowed.id }, FOUND_MS);
+  await allowed.event("joined", { id: guarded.id });
   const [sent] = await allowed.send(guarded.id, { bytes: 100_000 });
   await guarded.event("tensor", { sha256: sent?.sha256 });
   await using stranger = await start(network, "deno", STRANGER, {

@@ -161,7 +161,7 @@ for (const runtime of RUNTIMES) {
       const source = freshSource();
       using silent = await RawPeer.connect(victim.port, source);
       using drip = await RawPeer.connect(victim.port, source);
-      const timer = setInterval(() => drip.send(Buffer.of(1)), 200);
+      const timer = setInterval(() => drip.send(Buffer.of(1)), 500);
       drip.send(frame(TYPE.HELLO, 0, 0, hello(KEY)).subarray(0, 30));
       await using mute = await RawServer.listen(() => {});
       const half = frame(TYPE.ACCEPT, 0, 0, accept(KEY)).subarray(0, 20);

@@ -8,6 +8,8 @@ const NEXT: Record<RuntimeName, RuntimeName> = { node: "bun", bun: "deno", deno:
 /** Neither way can be over before one process stands still: what lies beyond `restAt` is not given until it does. */
 const CARGO = { bytes: 32 * MiB, reread: true, paceMs: 20, restAt: 16 * MiB };
 const UNDER_WAY_BYTES = 4 * MiB;
+/** Many processes may start at once, and nothing is measured until all are under way. */
+const START_MS = 60_000;
 
 export interface Suspension {
   /** Of the one that stands still; the other one runs on the next runtime. */
@@ -33,7 +35,8 @@ export async function suspend({ runtime, who, limits, until, isNoticed }: Suspen
     new Shipment(dialler, listener, listener.id, [CARGO]),
     new Shipment(listener, dialler, dialler.id, [{ ...CARGO, chunks: true }]),
   ];
-  for (const peer of peers) await peer.statsUntil((stats) => Number(stats.payloadBytesIn) >= UNDER_WAY_BYTES);
+  for (const peer of peers)
+    await peer.statsUntil((stats) => Number(stats.payloadBytesIn) >= UNDER_WAY_BYTES, START_MS);
   const marks = peers.map((peer) => peer.mark);
   still.process.kill("SIGSTOP");
   for (const peer of peers) peer.command({ cmd: "go" }); // who stands still reads it afterwards
@@ -46,7 +49,10 @@ export async function suspend({ runtime, who, limits, until, isNoticed }: Suspen
   for (const [index, peer] of peers.entries()) {
     const times = (kind: string) => peer.all(kind, {}, marks[index]).length;
     const told = { left: times("left"), joined: times("joined") };
-    assert.deepEqual(told, isNoticed ? { left: 1, joined: 1 } : { left: 0, joined: 0 }, peer.runtime);
+    const most = isNoticed ? 1 : 0;
+    // Who stood still may know of the new connection before it knows that the old one has ended: then nobody has left.
+    const least = peer === still ? 0 : most;
+    assert.ok(told.left === told.joined && told.left >= least && told.left <= most, JSON.stringify(told));
     assert.deepEqual(peer.all("streamFailed"), []);
     // From the start it would be more: what had come was not sent again.
     const { payloadBytesIn } = await peer.stats();

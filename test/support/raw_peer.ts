@@ -108,8 +108,8 @@ let nextSource = 0;
 
 /** An address of this machine that no test of this process has used: what is counted by address starts at nothing. */
 export function freshSource(): string {
-  nextSource++;
-  return `127.${1 + (process.pid % 200)}.${nextSource >> 8}.${nextSource & 0xff || 255}`;
+  const number = nextSource++;
+  return `127.${1 + (process.pid % 200)}.${Math.floor(number / 254)}.${1 + (number % 254)}`;
 }
 
 const tlsPorts = new Set<number>();
