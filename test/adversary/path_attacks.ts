@@ -53,11 +53,9 @@ export const PATH_ATTACKS: readonly Attack<Scene>[] = [
       const changes = (["dialler", "acceptor"] as const).flatMap((who) =>
         Object.values(places).map((at) => ({ who, at })),
       );
-      let dials = 0;
-      await using middle = await relayTo(scene.victim.port, (came, from) => {
+      await using middle = await relayTo(scene.victim.port, (came, from, connection) => {
         if (came.type !== TYPE.CONTROL || came.payload[0] !== OP.CAPS) return came;
-        if (from === "dialler") dials++;
-        const change = changes[dials - 1];
+        const change = changes[connection - 1];
         if (change?.who !== from) return came;
         const end = 4 + came.payload.readUInt16BE(2);
         const at = change.at < 0 ? end - 1 : change.at;
@@ -89,21 +87,19 @@ export const PATH_ATTACKS: readonly Attack<Scene>[] = [
       await using target = await Peer.start(scene.runtime, options);
       const madeUp = record(OP.KEY_NEW, Buffer.concat([u64(0), randomBytes(64)]));
       let sealed: Buffer | undefined;
-      let connections = 0;
       // Each of the first three connections has its attack; the fourth one is left alone.
       let attacked = 0;
-      await using middle = await relayTo(target.port, (came, from) => {
+      await using middle = await relayTo(target.port, (came, from, connection) => {
         if (from !== "dialler" || came.type !== TYPE.CONTROL) return came;
         const [first] = splitRecords(came.payload, came.streamId);
-        if (first?.op === OP.CAPS) connections++;
-        if (first?.op === OP.CAPS || first?.op === OP.PROOF || attacked === connections) return came;
+        if (first?.op === OP.CAPS || first?.op === OP.PROOF || attacked >= connection) return came;
         const before = (bytes: Uint8Array) => {
-          attacked = connections;
+          attacked = connection;
           return { ...came, payload: Buffer.concat([bytes, came.payload]) };
         };
-        if (connections === 1) return before(madeUp);
-        if (connections === 3 && sealed) return before(sealed);
-        if (connections !== 2 || first?.op !== OP.KEY_NEW) return came;
+        if (connection === 1) return before(madeUp);
+        if (connection === 3 && sealed) return before(sealed);
+        if (connection !== 2 || first?.op !== OP.KEY_NEW) return came;
         sealed = record(OP.KEY_NEW, first.body);
         return before(sealed);
       });
@@ -174,17 +170,15 @@ export const PATH_ATTACKS: readonly Attack<Scene>[] = [
     play: async (scene) => {
       const code = "ASOC_BAD_KEY_RECORD";
       let recorded: Buffer | undefined;
-      let sessions = 0;
-      /** The sessions in which it was put in: that of the rotation, and the next one. */
+      /** The connections in which it was put in: that of the rotation, and the next one. */
       const playedIn = new Set<number>();
-      await using middle = await relayTo(scene.victim.port, (came, from) => {
-        if (came.type === TYPE.HELLO) sessions++;
+      await using middle = await relayTo(scene.victim.port, (came, from, connection) => {
         if (from !== "acceptor" || came.type !== TYPE.CONTROL || came.payload[0] === OP.CAPS) return came;
         const bringsKey = came.payload[0] === OP.KEY_NEW;
         if (!recorded && bringsKey)
           recorded = Buffer.from(came.payload); // the offer, which passes
-        else if (recorded && sessions < 3 && !playedIn.has(sessions) && (bringsKey || sessions === 2)) {
-          playedIn.add(sessions);
+        else if (recorded && connection < 3 && !playedIn.has(connection) && (bringsKey || connection === 2)) {
+          playedIn.add(connection);
           return { ...came, streamId: 0, payload: recorded };
         }
         return came;
