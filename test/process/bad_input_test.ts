@@ -11,8 +11,12 @@ import { MiB } from "./peer.ts";
 import { type Victim, victimOn } from "./victim.ts";
 
 const MAX_PAYLOAD = 16 * MiB;
-/** More than what the good peer's tensors make the memory vary by; far less than what the bad ones announce. */
+/** What tensors of the good peer may fill where they come faster than they are read; far less than what the bad ones announce. */
+const MEMORY_BUDGET_BYTES = 256 * MiB;
+/** More than what the good peer's tensors make the memory vary by. */
 const SLACK = 384 * MiB;
+/** 10,000 streams in one read. */
+const LIMITS = { memoryBudgetBytes: MEMORY_BUDGET_BYTES, maxQueuedEvents: 65_536 };
 
 /** Sends `bytes` on an open session: the node must end that connection with `code`. */
 async function ends(victim: Victim, bytes: Uint8Array, code: string | undefined): Promise<void> {
@@ -38,9 +42,9 @@ async function lives(
 }
 
 for (const runtime of RUNTIMES) {
-  const victimAtHand = victimOn(runtime, { limits: { maxQueuedEvents: 65_536 } }); // 10,000 streams in one read
+  const victimAtHand = victimOn(runtime, { limits: LIMITS });
   const row = (name: string, run: (victim: Victim) => Promise<void>) =>
-    test(`${runtime}: ${name}`, { timeout: 30_000 }, async () => {
+    test(`${runtime}: ${name}`, { timeout: 60_000 }, async () => {
       const victim = await victimAtHand();
       await run(victim);
       await victim.goesOn();
@@ -90,7 +94,6 @@ for (const runtime of RUNTIMES) {
         }
       }
       assert.ok(victim.residentBytes() - before < SLACK, `grew by ${victim.residentBytes() - before} bytes`);
-      assert.ok(Number((await victim.peer.stats()).memoryUsedBytes) < SLACK);
     },
   );
 
@@ -100,9 +103,8 @@ for (const runtime of RUNTIMES) {
     for (const { raw } of peers) raw.send(header(TYPE.DATA, 1, 0, MAX_PAYLOAD));
     for (const { raw } of peers) await raw.trickle(randomBytes(20));
     for (const { id } of peers) await victim.peer.event("streamStarted", { peer: id });
-    await victim.goesOn();
+    await victim.goesOn(); // 1 GiB is announced: were it reserved, nothing would be left for the good peer
     assert.ok(victim.residentBytes() - before < SLACK, `grew by ${victim.residentBytes() - before} bytes`);
-    assert.ok(Number((await victim.peer.stats()).memoryUsedBytes) < SLACK);
     for (const { raw } of peers) raw.reset();
     for (const { id } of peers) {
       const failed = await victim.peer.event("tensorFailed", { peer: id, streamId: 1 });
