@@ -7,7 +7,10 @@ export interface RequestInfo {
   readonly address?: string | undefined;
   /** Aborts when the client has left. */
   readonly left?: AbortSignal | undefined;
-  /** While it is answered, its connection may be without progress for so long; 0: for ever. Default: as between requests. */
+  /**
+   * While it is answered, its connection may be without progress for so long; 0: for ever; Infinity: as long
+   * as the server can count. Default: as between requests.
+   */
   readonly allowQuiet?: ((quietMs: number) => void) | undefined;
   /** Ends the connection, whatever is under way on it. */
   readonly cut?: (() => void) | undefined;
