@@ -5,7 +5,7 @@ import type { Socket } from "node:net";
 import { describe, test } from "node:test";
 import { DEFAULT_GATEWAY_LIMITS } from "../../gateway/mod.ts";
 import { RUNTIMES } from "../support/process.ts";
-import { GatewayPair, getJson, handlesOf, metric, rawSocket, residentBytes, until } from "./pair.ts";
+import { GatewayPair, getJson, handlesOf, heldBytes, metric, rawSocket, until } from "./pair.ts";
 
 const MiB = 1024 * 1024;
 const CLIENTS = 10_000;
@@ -65,11 +65,11 @@ for (const runtime of RUNTIMES) {
       };
       const before = await handlesOf(pid, Number.POSITIVE_INFINITY);
       await round(CLIENTS); // what a process takes for the first crowd it keeps for the next
-      const rssBytes = residentBytes(pid);
+      const heldBefore = await heldBytes(pair.near);
       await round(CLIENTS / 4);
       const handles = await handlesOf(pid, before + SPARE_HANDLES);
       assert.ok(handles <= before + SPARE_HANDLES, `${handles} handles, ${before} before`);
-      const grownBytes = residentBytes(pid) - rssBytes;
+      const grownBytes = (await heldBytes(pair.near)) - heldBefore;
       assert.ok(grownBytes < MOST_GROWN_BYTES, `${grownBytes} bytes more`);
     });
   });

@@ -11,10 +11,10 @@ import {
   GatewayPair,
   getJson,
   handlesOf,
+  heldBytes,
   metric,
   problemOf,
   rawSocket,
-  residentBytes,
   unreadGet,
   until,
 } from "./pair.ts";
@@ -274,14 +274,12 @@ for (const runtime of RUNTIMES) {
       };
       await round();
       const handles = await handlesOf(pid, Number.POSITIVE_INFINITY);
-      const rssBytes = residentBytes(pid);
+      const heldBefore = await heldBytes(pair.near);
       for (let index = 0; index < SOAK_ROUNDS; index++) await round();
       // Connections that fetch keeps open for the next request come and go.
       assert.ok((await handlesOf(pid, handles + 5)) <= handles + 5);
-      assert.ok(
-        residentBytes(pid) - rssBytes < MOST_GROWN_BYTES,
-        `${residentBytes(pid) - rssBytes} bytes more`,
-      );
+      const grownBytes = (await heldBytes(pair.near)) - heldBefore;
+      assert.ok(grownBytes < MOST_GROWN_BYTES, `${grownBytes} bytes more`);
     });
 
     test("a peer that leaves in the middle of an upload is one clear reason", async () => {

@@ -262,7 +262,11 @@ export async function handlesOf(pid: number, most: number): Promise<number> {
   }
 }
 
-export function residentBytes(pid: number): number {
+/** Resident memory of a process without its garbage, from the kernel. */
+export async function heldBytes({ process, pid }: Served): Promise<number> {
+  const from = process.events.length;
+  process.child.stdin?.write("collect\n");
+  await process.waitFor(({ event }) => event === "collected", 20_000, from);
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
 }
