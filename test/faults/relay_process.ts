@@ -6,6 +6,7 @@
  */
 import { connect, createServer, type Socket } from "node:net";
 import { createInterface } from "node:readline";
+import { reset } from "../support/reset.ts";
 
 export interface Wire {
   readonly host: string;
@@ -55,10 +56,10 @@ function pass(from: Socket, to: Socket): void {
   };
   from.on("data", hold);
   from.on("end", () => hold(undefined));
-  from.on("error", () => to.resetAndDestroy());
+  from.on("error", () => reset(to));
   from.on("close", () => {
     clearTimeout(timer);
-    if (!from.readableEnded) to.resetAndDestroy();
+    if (!from.readableEnded) reset(to);
   });
 }
 

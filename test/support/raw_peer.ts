@@ -7,6 +7,7 @@ import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
+import { reset } from "./reset.ts";
 
 export const TYPE = { DATA: 1, END: 2, CONTROL: 3, HELLO: 4, ACCEPT: 5 } as const;
 
@@ -241,7 +242,7 @@ export class RawPeer implements Disposable {
 
   /** Ends it with a reset. */
   reset(): void {
-    this.#wire.resetAndDestroy();
+    reset(this.#wire);
   }
 
   [Symbol.dispose](): void {

@@ -3,6 +3,7 @@
  * that the test names. Connections that come after a cut are passed on again.
  */
 import { connect, createServer, type Server, type Socket } from "node:net";
+import { reset } from "./reset.ts";
 
 const HOST = "127.0.0.1";
 
@@ -51,7 +52,7 @@ class Pair {
     from.on("end", () => to.end());
     from.on("error", () => {});
     from.on("close", (failed) => {
-      if (failed) to.resetAndDestroy();
+      if (failed) reset(to);
       else to.end();
       if (to.destroyed) this.#relay.gone(this);
     });
@@ -60,8 +61,8 @@ class Pair {
   cut(how: Cut): void {
     switch (how) {
       case "reset":
-        this.dialler.resetAndDestroy();
-        this.listener.resetAndDestroy();
+        reset(this.dialler);
+        reset(this.listener);
         return;
       case "fin":
         // What still comes is read, so that the other side's own end is seen.
