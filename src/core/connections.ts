@@ -229,6 +229,9 @@ export class Connections {
       case "heard":
         this.#farewells.heard(connection);
         break;
+      case "introduced":
+        if (connection.link) connection.link.agent = event.runtime;
+        break;
       case "goaway":
         this.#farewells.left(connection, event.code);
         break;

@@ -38,7 +38,6 @@ export class Farewells {
   /** The other side has answered: it has the connection open. */
   heard({ link, driver }: Connection): void {
     if (!link) return;
-    link.agent = driver.session.agent; // said before the PONG that this is about
     link.roundTripMs = driver.session.roundTripMs;
     link.clockSkewMs = driver.session.clockSkewMs;
     this.#swarm.handleConfirmed(link);

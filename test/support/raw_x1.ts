@@ -21,6 +21,7 @@ export const OP = {
   PONG: 0x31,
   GOAWAY: 0x32,
   ERROR: 0x33,
+  AGENT: 0x34,
   KEY_NEW: 0x40,
   KEY_ACK: 0x41,
   TAP: 0x50,

@@ -27,8 +27,6 @@ export class RecordDispatch {
   readonly pings = new Pings();
   /** Reads KEY_NEW and KEY_ACK; undefined where they cannot be sealed. */
   keys: KeyChannel | undefined;
-  /** What the other side calls itself. */
-  agent: string | undefined;
   /** The other side has said GOAWAY. */
   leaving = false;
   /** We have said GOAWAY and wait for a PONG: the other side knows then. */
@@ -137,7 +135,7 @@ export class RecordDispatch {
         this.#events.emit({ kind: "heard" });
         break;
       case "agent":
-        this.agent = record.text;
+        this.#events.emit({ kind: "introduced", runtime: record.text });
         break;
       case "error":
         throw new ConnectionError("ASOC_PEER_ERROR", `The other side ended the connection: ${record.text}`, {

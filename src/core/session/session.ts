@@ -122,10 +122,6 @@ export class Session {
   get keyChannel(): KeyChannel | undefined {
     return this.#records.keys;
   }
-  /** The other side's AGENT; undefined: it has said none. */
-  get agent(): string | undefined {
-    return this.#records.agent;
-  }
   /** Round trip of the last PING that was answered, in ms. */
   get roundTripMs(): number | undefined {
     return this.#records.pings.roundTripMs;

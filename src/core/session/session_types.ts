@@ -78,6 +78,8 @@ export type SessionEvent =
   | { readonly kind: "starved" }
   /** PONG has come: the other side is there, and round trip and skew are known. */
   | { readonly kind: "heard" }
+  /** AGENT: the name and version of the other side's runtime. */
+  | { readonly kind: "introduced"; readonly runtime: string }
   /** The other side wants no new streams here; `code` is one of `GoawayCode`. */
   | { readonly kind: "goaway"; readonly code: number }
   /** It wants copies of tensors, or no more of them. */

@@ -42,8 +42,9 @@ export interface Link extends LinkTraits {
   leaving: Goaway | undefined;
   /** Whether the other side is known to have it open still, since the newest twin has come (see `twins.ts`). */
   confirmed: "no" | "asked" | "yes";
-  /** As of the last PING; undefined before, and for a v0.1 peer. */
+  /** Undefined before AGENT has come, and for a v0.1 peer. */
   agent?: string | undefined;
+  /** As of the last PING; undefined before, and for a v0.1 peer. */
   roundTripMs?: number | undefined;
   clockSkewMs?: number | undefined;
 }
